@@ -1,0 +1,205 @@
+"""What happened: one frozen record each. This file is the telemetry's documentation.
+
+Events tell and may not change anything: a subscriber that raises is reported and passed over.
+Logs, metrics, traces and alerts are subscribers; backends never log. No event carries an argument,
+a result, or a key. Times are unix seconds, durations seconds.
+Knows nothing of who publishes or listens.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+E = TypeVar("E")
+_log = logging.getLogger("fnqueue.events")
+
+
+# ------------------------------------------------------------------ sending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallDeferred:
+    """A call is durable in its queue (or parked, with `delay_seconds`)."""
+
+    id: str
+    task: str
+    queue: str
+    principal_kind: str
+    bytes: int
+    delay_seconds: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallDenied:
+    """A policy said no at defer: nothing was sent."""
+
+    task: str
+    principal_kind: str
+    reason: str
+
+
+# ------------------------------------------------------------------ running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStarted:
+    id: str
+    task: str
+    queue: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEnded:
+    """One delivery came to its outcome and was settled. The base of the events below.
+
+    `wait_seconds`: from due (deferred, or its delay's end) to start, where known.
+    """
+
+    id: str
+    task: str
+    queue: str
+    attempt: int
+    wait_seconds: float | None
+    duration_seconds: float | None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSucceeded(TaskEnded):
+    pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRescheduled(TaskEnded):
+    delay_seconds: float
+    error_type: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFailed(TaskEnded):
+    """`frames`: the traceback as text, for the log; without locals. `dead_letter`: a copy was kept there."""
+
+    error_type: str
+    error_message: str
+    frames: tuple[str, ...] = ()
+    expected: bool = False
+    dead_letter: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDeadLettered(TaskEnded):
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReleased(TaskEnded):
+    """Given back: the worker stopped first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRefused:
+    """A message may not run. `fate`: hidden, parked, dead-lettered, deleted. `task` is None before the tag is proven."""
+
+    code: str
+    fate: str
+    queue: str
+    detail: str
+    id: str | None = None
+    task: str | None = None
+    body_sha256: str | None = None  # of what was deleted unseen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseLost:
+    """The receipt's deadline passed before the outcome could be settled; a twin may run."""
+
+    id: str | None
+    task: str | None
+    queue: str
+
+
+# ------------------------------------------------------------------ the worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStarted:
+    worker: str
+    queues: tuple[str, ...]
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStopping:
+    worker: str
+    running: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStopped:
+    worker: str
+    released: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineTrouble:
+    """An engine failed and will be asked again in `retry_seconds`. `what`: receive, settle, heartbeat, ticker."""
+
+    what: str
+    queue: str | None
+    error: str
+    retry_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRecovered:
+    what: str
+    queue: str | None
+
+
+class Events:
+    """Subscribers by type of event; a subscriber of a base class hears its subclasses. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[tuple[type[Any], Callable[[Any], None]]] = []
+        self._by_type: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
+        self._lock = threading.Lock()
+
+    def on(self, event: type[E], callback: Callable[[E], None]) -> Callable[[], None]:
+        """Call `callback` at each event of this type. Returns a function that ends it."""
+        entry = (event, callback)
+        with self._lock:
+            self._subscribers.append(entry)
+            self._by_type = {}
+
+        def off() -> None:
+            with self._lock:
+                if entry in self._subscribers:
+                    self._subscribers.remove(entry)
+                self._by_type = {}
+
+        return off
+
+    def wanted(self, event: type[Any]) -> bool:
+        """Whether anybody listens: spares the hot path making events for nobody."""
+        return bool(self._listeners(event))
+
+    def publish(self, event: object) -> None:
+        for callback in self._listeners(type(event)):
+            try:
+                callback(event)
+            except Exception:
+                _log.exception("a subscriber of %s failed; it is passed over", type(event).__name__)
+
+    def _listeners(self, event: type[Any]) -> tuple[Callable[[Any], None], ...]:
+        found = self._by_type.get(event)
+        if found is None:
+            with self._lock:
+                found = tuple(callback for kind, callback in self._subscribers if issubclass(event, kind))
+                self._by_type[event] = found
+        return found

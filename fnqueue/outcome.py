@@ -1,0 +1,71 @@
+"""The verdicts on a message: every delivery ends in exactly one `Outcome`.
+
+`execution/execute.py` makes them, `execution/settle.py` alone turns them into writes.
+An outcome says what happened, not what to do about it; the reasons of `Refused` are the codes of the
+table of fates. Knows nothing but text and numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from fnqueue.errors import TaskError
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The function returned. `value` is its result as JSON bytes."""
+
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rescheduled:
+    """It runs again in `delay_seconds`. `counts`: as an attempt (a snooze does not)."""
+
+    delay_seconds: float
+    error: TaskError | None = None
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The function raised, and no attempt is left or none is due."""
+
+    error: TaskError
+    expected: bool = False  # one of the task's `raises=`: no traceback in the log
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettered:
+    """Nobody can run this: the task said so, or it crashed its workers too often."""
+
+    reason: str
+    error: TaskError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The message may not run, or not now. `code` is a row of the table of fates."""
+
+    code: str
+    detail: str = ""
+    retry_after_seconds: float | None = None  # where the refusal knows: NOT_YET, REPLAY elsewhere
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The worker stopped first, or the group's head was not deleted: given back unchanged."""
+
+
+Outcome = Succeeded | Rescheduled | Failed | DeadLettered | Refused | Released
+
+#: Somebody tampered, or the message is rubbish: to the dead-letter queue whole, at a bounded rate.
+HOSTILE: Final = frozenset(
+    {"MALFORMED", "SUITE", "BAD_TAG", "REVOKED_KEY", "KEY_NOT_FOR_TASK", "UNSEAL", "FRAME", "ID_CONFLICT"}
+)
+#: A rotation, a deploy or a clock: hidden for a while, then the dead-letter queue.
+UNKNOWN: Final = frozenset({"UNKNOWN_KEY", "TASK_NOT_SERVED", "FROM_FUTURE"})
+#: The message is true, and its state says that it must not run.
+ENDED: Final = frozenset({"EXPIRED", "DENIED", "REVOKED"})

@@ -1,0 +1,1 @@
+"""Records with conditions, on several engines. Authors of engines start at `fnqueue.store.base`."""
