@@ -1,0 +1,214 @@
+"""All settings, once, whole.
+
+Built from a mapping (Flask's config, Django's FNQUEUE) and the environment (`FNQUEUE_*`, which wins),
+and validated together: every fault is reported at once. The only module that reads the environment,
+and never at import. Durations end in `_seconds`. Knows nothing of engines: whether a url needs more
+settings is asked in `backends`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from fnqueue import quotas
+from fnqueue.errors import SettingsInvalid
+
+PREFIX = "FNQUEUE_"
+
+
+def _number(low: float, high: float, default: float | None) -> Any:
+    return field(default=default, metadata={"range": (low, high)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Frozen. Make it with `Settings.build`. Every name here is `FNQUEUE_<NAME>` in the environment."""
+
+    #: The queue: sqlite:///file, sqlite:// (memory), sqs://region/prefix?endpoint=...
+    url: str = "sqlite:///fnqueue.db"
+    #: Records: results, once, parked messages. Unset: the queue's own file for sqlite, none for sqs. "none": none.
+    store_url: str | None = None
+    #: Part of every seal: staging cannot run production's messages by accident.
+    environment: str = "default"
+    #: Key ring, as text. Never printed.
+    keys: str | None = field(default=None, repr=False)
+    #: A file with the key ring, mode 0600; read again when it changes.
+    keys_file: str | None = None
+    #: "authenticated" or "public": the policy of tasks that have none.
+    default_policy: str | None = field(default=None, metadata={"choices": ("authenticated", "public")})
+    #: "full": `defer` returned means on disk. "relaxed": a power cut may lose the last moments.
+    durability: str = field(default="full", metadata={"choices": ("full", "relaxed")})
+    #: Bytes a sealed body may have; unset: the engine's own limit.
+    max_body_bytes: int | None = _number(1024, quotas.BODY_BYTES_MAX, None)
+    #: Modules with tasks to import, beside the application's own.
+    imports: tuple[str, ...] = ()
+    #: Logical queues whose calls may go to a queue of high or low priority on SQS. "*": all.
+    priority_queues: tuple[str, ...] = ()
+    #: Where `status_url` points; Flask and Django set it to their own route.
+    status_url: str = "/fnqueue/status/{token}"
+
+    # ---- the worker
+    #: Threads that run tasks.
+    concurrency: int = _number(1, 1000, 8)
+    #: Coroutine tasks that run at once, on one loop.
+    async_concurrency: int = _number(1, 10_000, 100)
+    #: How long a message is hidden at each receive; the heartbeat renews it at half.
+    visibility_seconds: int = _number(1, quotas.VISIBILITY_SECONDS_MAX, 60)
+    #: Asked at each receive on SQS. 20 is its maximum, and the cheapest.
+    wait_time_seconds: int = _number(0, quotas.WAIT_TIME_SECONDS_MAX, 20)
+    #: How often revocations are read, and leases looked at.
+    heartbeat_seconds: float = _number(0.05, 300, 5.0)
+    #: How long running tasks may go on after SIGTERM.
+    shutdown_timeout_seconds: float = _number(0, 86_400, 25.0)
+    #: Recorded starts without an outcome after which a message goes to the dead-letter queue.
+    max_crashes: int = _number(1, 100, 3)
+    #: How long an unknown task or key is waited for before the message is dead-lettered.
+    unknown_grace_seconds: float = _number(0, quotas.RETENTION_SECONDS_MAX, 3600.0)
+    #: "text", "json", or "auto": text on a terminal.
+    log_format: str = field(default="auto", metadata={"choices": ("auto", "text", "json")})
+
+    @classmethod
+    def build(
+        cls, mapping: Mapping[str, Any] | None = None, *, environment: Mapping[str, str] | None = None, **overrides: Any
+    ) -> Settings:
+        """Defaults, then `mapping`, then `overrides`, then the environment.
+
+        `mapping` has names as here or with FNQUEUE_, in any case. Raises SettingsInvalid with all faults.
+        """
+        faults: list[str] = []
+        values: dict[str, Any] = {}
+        env = os.environ if environment is None else environment
+        given = [*_named(mapping or {}, ""), *_named(overrides, ""), *_named(env, PREFIX)]
+        for shown, name, value in given:
+            _take(values, shown, name, value, faults)
+        if faults:
+            raise SettingsInvalid(faults)
+        return cls(**values)
+
+    def resolved(self, base: str | Path) -> Settings:
+        """The same with relative SQLite paths and the key file made absolute under `base`."""
+        changed = {
+            "url": _absolute(self.url, base),
+            "store_url": _absolute(self.store_url, base) if self.store_url else None,
+            "keys_file": str(Path(base, self.keys_file)) if self.keys_file else None,
+        }
+        return Settings(**{f.name: changed.get(f.name, getattr(self, f.name)) for f in fields(self)})
+
+
+def names() -> list[str]:
+    return [f.name for f in fields(Settings)]
+
+
+def environment_value(name: str) -> str | None:
+    """`FNQUEUE_<name>` that is no setting of an application: FNQUEUE_APP, say."""
+    return os.environ.get(PREFIX + name)
+
+
+def foreign_environment(name: str) -> str | None:
+    """A variable of another program that users expect us to heed: NO_COLOR, FLASK_APP."""
+    return os.environ.get(name)
+
+
+#: Names under FNQUEUE_ that are for the command line or the system and no settings.
+_NOT_SETTINGS = frozenset({"app", "worker_file"})
+
+
+def _named(mapping: Mapping[str, Any], prefix: str) -> list[tuple[str, str, Any]]:
+    found = []
+    for key, value in mapping.items():
+        if prefix and not key.startswith(prefix):
+            continue
+        name = key.lower().removeprefix(PREFIX.lower())
+        if not (prefix and name in _NOT_SETTINGS):
+            found.append((key, name, value))
+    return found
+
+
+def _take(values: dict[str, Any], shown: str, name: str, value: Any, faults: list[str]) -> None:
+    known = {f.name: f for f in fields(Settings)}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {shown[: len(shown) - len(name)]}{_like(shown, near[0])}?" if near else ""
+        faults.append(f"{shown} is no setting of fnqueue{hint}")
+        return
+    spec = known[name]
+    try:
+        values[name] = _convert(value, spec.default if spec.default is not MISSING else None, str(spec.type))
+        _check(values[name], spec.metadata)
+    except ValueError as error:
+        secret = not spec.repr
+        faults.append(f"{shown}{'' if secret else f'={value!r}'}: {error}")
+
+
+def _like(shown: str, name: str) -> str:
+    return name.upper() if shown.isupper() else name
+
+
+def _convert(value: Any, default: Any, kind: str) -> Any:
+    if value is None or (value == "" and "None" in kind):
+        return default
+    convert = _CONVERTERS.get(kind.removesuffix(" | None"))
+    return convert(value) if convert else value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be text, and not empty")
+    return value.strip()
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("must be a whole number")
+    try:
+        return int(value)
+    except ValueError:
+        raise ValueError("must be a whole number") from None
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("must be a number")
+    try:
+        return float(value)
+    except ValueError:
+        raise ValueError("must be a number") from None
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    if isinstance(value, Sequence) and all(isinstance(part, str) for part in value):
+        return tuple(value)
+    raise ValueError("must be a list of names, or names with commas between")
+
+
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {
+    "str": _text,
+    "int": _int,
+    "float": _float,
+    "tuple[str, ...]": _texts,
+}
+
+
+def _check(value: Any, metadata: Mapping[str, Any]) -> None:
+    choices = metadata.get("choices")
+    if choices and value is not None and value not in choices:
+        raise ValueError(f"must be one of {', '.join(map(repr, choices))}")
+    bounds = metadata.get("range")
+    if bounds and value is not None and not bounds[0] <= value <= bounds[1]:
+        raise ValueError(f"must be {bounds[0]:,} to {bounds[1]:,}")
+
+
+def _absolute(url: str, base: str | Path) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "sqlite" or not parts.path.strip("/"):
+        return url
+    path = parts.path[1:]  # sqlite:///relative, sqlite:////absolute
+    return "sqlite:///" + str(Path(base, path)) + (f"?{parts.query}" if parts.query else "")

@@ -1,0 +1,1 @@
+"""A function with its options, and what `defer` gives back."""

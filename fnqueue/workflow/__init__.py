@@ -1,0 +1,1 @@
+"""Calls not yet made, and how they hang together."""
