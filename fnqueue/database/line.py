@@ -1,0 +1,87 @@
+"""Who commits: leader and followers, without a thread of their own.
+
+The first caller leads and commits; those who come while it does so stand in line. The leader takes them
+into its transaction, or, when it is done, names the first of them the next leader. Nobody waits for
+a timer, and one fsync serves all who came during the last one. A fork waits in the same line.
+Knows nothing of SQLite.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any
+
+
+class Write:
+    """One caller's work, and what became of it."""
+
+    __slots__ = ("bell", "done", "error", "leads", "result", "turn", "work")
+
+    def __init__(self, work: Any, bell: bool) -> None:
+        self.work = work
+        self.bell = bell
+        self.done = False
+        self.leads = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.turn: threading.Lock | None = None  # held while it stands in line
+
+    def finish(self) -> None:
+        self.done = True
+        if self.turn is not None:
+            self.turn.release()
+
+
+class Line:
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()  # never held during I/O
+        self._waiting: deque[Write] = deque()
+        self._led = False
+
+    def stand(self, write: Write, seconds: float = -1) -> bool:
+        """True: the caller leads now and must `leave`. False: its work is done (or `seconds` passed)."""
+        with self._mutex:
+            if not self._led:
+                self._led = True
+                return True
+            write.turn = threading.Lock()
+            write.turn.acquire()
+            self._waiting.append(write)
+        try:
+            write.turn.acquire(timeout=seconds)
+        except BaseException:
+            if self._desert(write):
+                self.leave()
+            raise
+        return write.leads or (not write.done and self._desert(write))
+
+    def next(self) -> Write | None:
+        """For the leader: one more to take along."""
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
+
+    def put_back(self, writes: list[Write]) -> None:
+        """For the leader: these were not done. They are first in line again."""
+        with self._mutex:
+            self._waiting.extendleft(reversed(writes))
+
+    def leave(self) -> None:
+        """The leader goes: the first in line leads, if there is one."""
+        with self._mutex:
+            if not self._waiting:
+                self._led = False
+                return
+            following = self._waiting.popleft()
+            following.leads = True
+            assert following.turn is not None  # noqa: S101 - all who wait have one
+            following.turn.release()
+
+    def _desert(self, write: Write) -> bool:
+        """Out of the line. True when it had been named leader meanwhile."""
+        with self._mutex:
+            if write in self._waiting:
+                self._waiting.remove(write)
+            return write.leads

@@ -1,0 +1,73 @@
+"""A fair way to one file's write lock for the processes of a machine.
+
+SQLite's own waiting is unfair: who just committed finds the lock free again while the others sleep, so a
+busy worker starves the web. Here a process first takes its turn, then the right to write, then gives
+the turn to the next: whoever holds the turn is the only one waiting to write, and comes next.
+
+The two locks are flocks on files beside the database: the system frees them when a process dies. They are
+taken by short sleeps and not by a blocking call, because a blocking flock cannot be given up in time.
+They make things fair, not safe: SQLite's own lock does that. So without flock they do nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_FIRST_PAUSE_SECONDS = 0.000_05
+_LONGEST_PAUSE_SECONDS = 0.001
+
+
+class Turnstile:
+    """`enter` before the transaction begins, `leave` when it has ended. One thread of a process at a time."""
+
+    def __init__(self, path: str | None) -> None:
+        self._paths = (f"{path}.turn", f"{path}.write") if path is not None and fcntl is not None else None
+        self._files: tuple[int, int] | None = None
+
+    def enter(self, seconds: float) -> None:
+        """Raises TimeoutError after `seconds`, OSError when the files cannot be made."""
+        if self._paths is None:
+            return
+        if self._files is None:
+            self._files = (_open(self._paths[0]), _open(self._paths[1]))
+        turn, write = self._files
+        deadline = time.monotonic() + seconds
+        _take(turn, deadline)
+        try:
+            _take(write, deadline)
+        finally:
+            fcntl.flock(turn, fcntl.LOCK_UN)
+
+    def leave(self) -> None:
+        if self._files is not None:
+            fcntl.flock(self._files[1], fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Also right in a forked child: the parent's lock stays, because the parent has the files open too."""
+        files, self._files = self._files, None
+        for file in files or ():
+            os.close(file)
+
+
+def _open(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _take(file: int, deadline: float) -> None:
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            pass
+        if time.monotonic() >= deadline:
+            raise TimeoutError
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
