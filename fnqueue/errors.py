@@ -21,7 +21,7 @@
     ├── KeyInvalid, KeysMissing
     ├── EnvelopeError               a message that may not run; `.code` is its row in the table of fates
     ├── TokenInvalid                a status token that is unknown, foreign or expired: all look alike
-    ├── BrokerError                 BrokerUnreachable, QueueMissing, SendRefused, ReceiptExpired
+    ├── BrokerError                 BrokerUnreachable, BrokerRefused, QueueMissing, SendRefused, ReceiptExpired
     ├── StoreError                  VersionConflict, Fenced, FieldTooLarge
     ├── DatabaseError               DatabaseFull, DatabaseReadOnly, DatabaseForeign, DatabaseNewer, DatabaseBusy
     └── ExtraMissing                an optional dependency is not installed
@@ -257,6 +257,14 @@ class BrokerUnreachable(BrokerError):
     """No answer from the queue: network, credentials, or a server that is down."""
 
     retryable = True
+
+
+class BrokerRefused(BrokerError):
+    """The queue answered no: rights, credentials or a parameter. `code` is SQS's own, as "AccessDenied"."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+        self.code, self.text = code, text
 
 
 class QueueMissing(BrokerError):
