@@ -93,11 +93,11 @@ def cut_thumbnail(source: Path, target: Path, width: int, step: Step) -> tuple[i
 
 def lay_out_sheet(pictures: Sequence[tuple[Path, str]], target: Path, columns: int, step: Step) -> tuple[int, int]:
     """Write a contact sheet: each picture with its caption below, `columns` in a row. Returns its size in pixels."""
-    cell, caption, gap = 240, 28, 16
+    cell, caption, gap = 320, 32, 16
     rows = -(-len(pictures) // columns)
     size = (gap + columns * (cell + gap), gap + rows * (cell + caption + gap))
     sheet = Image.new("RGB", size, "#17181c")
-    font = ImageFont.load_default(15)
+    font = ImageFont.load_default(18)
     for index, (source, text) in enumerate(pictures):
         step(index, len(pictures), text)
         x = gap + index % columns * (cell + gap)

@@ -1,0 +1,216 @@
+"""The demonstration: the gallery in real processes, a worker killed in the middle, and one refused call.
+
+    python -m example_apps.flask_photos.demo
+
+Starts the web process and a worker in a new folder, drives them over HTTP as visitors do, and ends with 0
+if every promise held. On SQLite by default; FNQUEUE_URL and FNQUEUE_STORE_URL move it to SQS unchanged.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from PIL import Image
+
+from example_apps.flask_photos.demo_processes import DemoFailed, Process, Stage
+from example_apps.flask_photos.demo_screen import Screen, paint
+from example_apps.flask_photos.demo_visitor import Visitor
+from example_apps.flask_photos.people import DEMO_ACCOUNTS
+
+ROOT = Path(__file__).resolve().parents[2]
+PHOTOS = sorted((Path(__file__).parent / "photos").glob("*.jpg"))
+APP = "example_apps.flask_photos.app:create_app"
+SECONDS_MAX = 55
+PASSWORDS = {account.id: account.password for account in DEMO_ACCOUNTS}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where this run takes place."""
+
+    stage: Stage
+    screen: Screen
+    folder: Path
+    environment: dict[str, str]
+
+    def python(self, name: str, *arguments: str) -> Process:
+        """Start `python -m ...` as a process of the stage."""
+        return self.stage.start(
+            name,
+            [sys.executable, "-m", *arguments],
+            log=self.folder / f"{name}.log",
+            folder=ROOT,
+            environment=self.environment,
+        )
+
+    def fnqueue(self, *arguments: str) -> str:
+        """The output of `fnqueue ...`, run to its end."""
+        command = [sys.executable, "-m", "fnqueue", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=20)
+        if done.returncode:
+            raise DemoFailed(f"fnqueue {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+        return done.stdout
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the stage is cleared then, too
+    screen, started = Screen(), time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="fnqueue-demo-") as folder, Stage(SECONDS_MAX) as stage:
+        try:
+            play(Setting(stage, screen, Path(folder), surroundings(folder)))
+        except (DemoFailed, OSError, ValueError, subprocess.SubprocessError) as error:
+            screen.say(f"\n{paint('The demonstration failed:', 'red')} {error}")
+            if not isinstance(error, DemoFailed):
+                screen.say(stage.tails())
+            return 1
+    screen.say(f"\n{paint('All promises held', 'green')}, in {time.monotonic() - started:.1f} s.")
+    return 0
+
+
+def play(setting: Setting) -> None:
+    """The story, act by act."""
+    ada, bob, calls = visitors_and_upload(setting)
+    kill_in_the_middle(setting, ada, calls)
+    finish_with_another_worker(setting, ada, calls)
+    check_pictures(setting, ada)
+    lay_out_contact_sheet(setting, ada)
+    refuse_bob(setting, bob, ada)
+    show_table(setting, calls)
+
+
+def surroundings(folder: str) -> dict[str, str]:
+    """The processes' environment: ours, and what is missing in it."""
+    environment = {**os.environ, "PHOTOS_INSTANCE": folder, "PYTHONUNBUFFERED": "1"}
+    # How soon another worker sees what a killed one held. 60 is the default; nobody wants to watch that.
+    environment.setdefault("FNQUEUE_VISIBILITY_SECONDS", "3")
+    url = urlsplit(environment.get("FNQUEUE_URL", ""))
+    if url.scheme == "sqs":
+        environment.setdefault("FNQUEUE_WAIT_TIME_SECONDS", "2")  # a worker told to stop ends its long poll first
+        if "FNQUEUE_KEYS" not in environment:
+            environment["FNQUEUE_KEYS"] = new_key(environment)
+        endpoint = urlsplit(parse_qs(url.query).get("endpoint", [""])[0]).hostname
+        if endpoint in ("127.0.0.1", "localhost", "::1"):  # a stand-in for SQS: any credentials do
+            environment.setdefault("AWS_ACCESS_KEY_ID", "demo")
+            environment.setdefault("AWS_SECRET_ACCESS_KEY", "demo")
+    return environment
+
+
+def visitors_and_upload(setting: Setting) -> tuple[Visitor, Visitor, int]:
+    """Start the web process; ada uploads all photographs. Returns both visitors and the number of calls."""
+    setting.python("web", "flask", "--app", APP, "run", "--port", "0")
+    base = setting.stage.until("the web process's address", lambda: web_address(setting.folder), seconds=20)
+    ada, bob = Visitor(base), Visitor(base)
+    for name, visitor in (("ada", ada), ("bob", bob)):
+        visitor.log_in(name, PASSWORDS[name])
+    started = time.monotonic()
+    answer = ada.upload("/photos", "photos", PHOTOS)
+    took = time.monotonic() - started
+    cards = ada.read("/photos.json")["photos"]
+    calls = sum(card["total"] for card in cards)
+    if answer.status != 200 or len(cards) != len(PHOTOS):
+        raise DemoFailed(f"the upload was answered with {answer.status}, and {len(cards)} photographs are there")
+    setting.screen.step(
+        f"ada uploads {len(PHOTOS)} photographs: {calls} calls deferred, the page is back after {took:.2f} s."
+    )
+    seen = queue_as_a_thief_sees_it(setting)
+    if seen:
+        setting.screen.more(f"Who reads the queue sees {seen}")
+    return ada, bob, calls
+
+
+def kill_in_the_middle(setting: Setting, ada: Visitor, calls: int) -> None:
+    worker = start_worker(setting, "worker-1")
+    done = setting.stage.until("work in the middle", lambda: in_the_middle(ada, calls), seconds=25, pause_seconds=0.02)
+    worker.kill()
+    setting.screen.step(
+        f"worker {worker.pid} has cut {done} of {calls} thumbnails and holds more: {paint('kill -9', 'red')}."
+    )
+
+
+def finish_with_another_worker(setting: Setting, ada: Visitor, calls: int) -> None:
+    started = time.monotonic()
+    worker = start_worker(setting, "worker-2")
+    setting.stage.until("the last thumbnail", lambda: not under_way(ada) or None, seconds=35)
+    setting.screen.step(
+        f"worker {worker.pid} takes over: {calls} of {calls} after {time.monotonic() - started:.1f} s. Nothing was lost."
+    )
+
+
+def check_pictures(setting: Setting, ada: Visitor) -> None:
+    """Ask Pillow, not the application, what the thumbnails are."""
+    checked = 0
+    for card in ada.read("/photos.json")["photos"]:
+        width, height = card["size"]
+        for each in card["thumbnails"]:
+            with Image.open(io.BytesIO(ada.get(each["url"]).body)) as image:
+                image.load()
+                found = (image.format, image.width, image.height)
+            expected = ("JPEG", each["width"], round(height * each["width"] / width))
+            if found != expected:
+                raise DemoFailed(f"{each['url']} is {found}, and should be {expected}")
+            checked += 1
+    setting.screen.step(f"Checked with Pillow: {checked} thumbnails are JPEGs of the width that was asked for.")
+
+
+def lay_out_contact_sheet(setting: Setting, ada: Visitor) -> None:
+    ada.post("/sheets")
+    setting.stage.until("the contact sheet", lambda: ada.read("/photos.json")["sheet"]["ready"], seconds=15)
+    with Image.open(io.BytesIO(ada.get(ada.read("/photos.json")["sheet"]["url"]).body)) as image:
+        setting.screen.step(f"The contact sheet is laid out, too: {image.width} × {image.height} pixels.")
+
+
+def refuse_bob(setting: Setting, bob: Visitor, ada: Visitor) -> None:
+    """bob may not delete; ada may."""
+    card = ada.read("/photos.json")["photos"][-1]
+    answer = bob.post(f"/photos/{card['id']}/delete")
+    if answer.status != 403:
+        raise DemoFailed(f"bob's deletion was answered with {answer.status} instead of 403")
+    waiting = messages_in_queue(setting)
+    if waiting:
+        raise DemoFailed(f"bob's deletion was refused, but {waiting} messages are in the queue")
+    setting.screen.step(f"bob deletes “{card['title']}”: {paint('403', 'red')}, {answer.json()['reason']}")
+    setting.screen.more("The queue is empty: nothing was sent.")
+    ada.post(f"/photos/{card['id']}/delete")
+    left = setting.stage.until(
+        "ada's deletion", lambda: [c for c in ada.read("/photos.json")["photos"] if c["id"] != card["id"]], seconds=15
+    )
+    setting.screen.step(f"ada, an editor, deletes it: {len(left)} photographs are left.")
+
+
+def in_the_middle(ada: Visitor, calls: int) -> int | None:
+    """How many thumbnails are there, once some are and a worker is at the next; None before."""
+    waiting = under_way(ada)
+    done = calls - len(waiting)
+    running = any(ada.read(call["status"])["state"] == "STARTED" for call in waiting[:4])
+    return done if (done >= calls // 8 and running) or done >= calls // 2 else None
+
+
+def under_way(ada: Visitor) -> list[dict[str, Any]]:
+    """The calls whose thumbnails are not there yet, in the order in which they were deferred."""
+    cards = sorted(ada.read("/photos.json")["photos"], key=lambda card: card["id"])
+    return [call for card in cards for call in card["calls"]]
+
+
+def start_worker(setting: Setting, name: str) -> Process:
+    return setting.python(name, "fnqueue", "worker", "--app", APP, "--concurrency", "2")
+
+
+def web_address(folder: Path) -> str | None:
+    found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", (folder / "web.log").read_text(errors="replace"))
+    return found[1] if found else None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
