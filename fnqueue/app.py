@@ -1,0 +1,397 @@
+"""`FnQueue`: the registry of tasks and the public verbs. Wiring only; nothing below knows its name.
+
+An object may be made at import time, before any setting is known: nothing is read, opened or started until
+the first call. `flask_fnqueue.FnQueue` and `django_fnqueue.fn` are subclasses that find the application's
+runtime and principal by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+
+from fnqueue.clock import to_datetime
+from fnqueue.context import TaskContext, running
+from fnqueue.dispatch import Prepared
+from fnqueue.errors import ArgumentError, NotATask, OptionInvalid, SomeNotSent
+from fnqueue.execution.apply import apply_here
+from fnqueue.middleware import Middleware
+from fnqueue.reads import StoreReads
+from fnqueue.registry import Registry
+from fnqueue.runtime import Hooks, Runtime
+from fnqueue.security.policy import Policy, check_policy
+from fnqueue.security.principal import ANONYMOUS, Principal, service
+from fnqueue.settings import Settings
+from fnqueue.task.handle import Handle, Result
+from fnqueue.task.options import CallOptions, Priority, Retry, TaskOptions, unknown_option
+from fnqueue.task.task import Task
+from fnqueue.workflow.signature import Signature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+E = TypeVar("E")
+
+NOBODY = {
+    True: "; nobody is logged in.",
+    False: (
+        "; nobody is logged in here (no request).\n"
+        'Wrap it: with fn.as_principal(user): ...   or   with fn.as_service("import"): ...'
+    ),
+}
+
+
+class TaskDecorator(Protocol):
+    """What `@fn.task(...)` returns: keeps the function's own parameters for `defer`."""
+
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
+
+
+class BoundTaskDecorator(Protocol):
+    """The same for `bind=True`: callers do not pass the context."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[TaskContext, P], Coroutine[Any, Any, R]], /
+    ) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[TaskContext, P], R], /) -> Task[P, R, R]: ...
+
+
+@dataclass(slots=True)
+class Batch:
+    """Calls of a `with fn.batch():` block. `handles` in the order of the calls, filled as they are deferred."""
+
+    prepared: list[Prepared]
+    handles: list[Handle[Any]]
+
+
+class FnQueue:
+    """Background functions on a queue.
+
+    `settings`: a mapping of `FNQUEUE_*` names (or without the prefix); `overrides`: the same as keywords.
+    The environment wins over both. Faults are raised at the first call, all at once (SettingsInvalid).
+    """
+
+    def __init__(self, settings: Mapping[str, Any] | None = None, **overrides: Any) -> None:
+        self.registry = Registry()
+        self.hooks = Hooks()
+        self.middleware: list[Middleware] = []
+        self._given = (settings, overrides)
+        self._subscriptions: list[tuple[type[Any], Callable[[Any], None]]] = []
+        self._runtime: Runtime | None = None
+        self._principal: ContextVar[Principal | None] = ContextVar("fnqueue_principal", default=None)
+        self._batch: ContextVar[Batch | None] = ContextVar("fnqueue_batch", default=None)
+
+    # ---------------------------------------------------------------- tasks
+
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
+    @overload
+    def task(
+        self,
+        *,
+        bind: Literal[True],
+        name: str | None = ...,
+        queue: str = ...,
+        policy: Policy | None = ...,
+        retry: Retry = ...,
+        expires_seconds: float = ...,
+        priority: Priority = ...,
+        time_limit_seconds: float | None = ...,
+        soft_time_limit_seconds: float | None = ...,
+        once: bool = ...,
+        dead_letter: bool = ...,
+        at_most_once: bool = ...,
+        keep_result_seconds: float = ...,
+        keep_failure_seconds: float = ...,
+        raises: tuple[type[Exception], ...] = ...,
+        runs_as: str | None = ...,
+        read: Policy | None = ...,
+    ) -> BoundTaskDecorator: ...
+    @overload
+    def task(
+        self,
+        *,
+        bind: Literal[False] = ...,
+        name: str | None = ...,
+        queue: str = ...,
+        policy: Policy | None = ...,
+        retry: Retry = ...,
+        expires_seconds: float = ...,
+        priority: Priority = ...,
+        time_limit_seconds: float | None = ...,
+        soft_time_limit_seconds: float | None = ...,
+        once: bool = ...,
+        dead_letter: bool = ...,
+        at_most_once: bool = ...,
+        keep_result_seconds: float = ...,
+        keep_failure_seconds: float = ...,
+        raises: tuple[type[Exception], ...] = ...,
+        runs_as: str | None = ...,
+        read: Policy | None = ...,
+    ) -> TaskDecorator: ...
+    def task(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Register a function as a task: `@fn.task` or `@fn.task(queue="billing", retry=3)`.
+
+        name: default is the module and qualified name. queue: logical, a name or `name.fifo`.
+        policy: who may defer it, checked again before it runs; default: FNQUEUE_DEFAULT_POLICY.
+        retry: attempts after the first, or a `Backoff`. expires_seconds: not run later than this after it was due.
+        priority: high, normal, low. time_limit_seconds: coroutine tasks are cancelled; for functions in threads
+        only soft_time_limit_seconds works (an exception inside the task). once: at most one recorded success per
+        call (needs a store). dead_letter: keep a copy of a call that failed for good. at_most_once: delete the
+        message before the run; a crash loses the call. keep_result_seconds, keep_failure_seconds: how long the
+        store remembers. raises: exceptions that are part of the job, logged without traceback. runs_as: the run
+        acts as this service instead of the caller. read: who else may see state and result. bind: the first
+        parameter is the TaskContext, which callers do not pass.
+        Raises OptionInvalid, TaskNameInvalid.
+        """
+        if function is not None:
+            return self._register(function, TaskOptions())
+        unknown = [name for name in options if name not in TaskOptions.__slots__]
+        if unknown:
+            raise unknown_option(unknown[0], TaskOptions)
+        checked = TaskOptions(**options)
+        for policy in (checked.policy, checked.read):
+            if policy is not None:
+                check_policy(policy)
+        return lambda decorated: self._register(decorated, checked)
+
+    def _register(self, function: Callable[..., Any], options: TaskOptions) -> Task[Any, Any, Any]:
+        if isinstance(function, Task):
+            raise OptionInvalid(f"{function.name} is a task already: @fn.task stands on it twice")
+        if not callable(function):
+            raise OptionInvalid(f"@fn.task is for functions, got {type(function).__name__}")
+        task = Task(function, options, self)
+        self.registry.add(task)
+        return task
+
+    # ---------------------------------------------------------------- deferring
+
+    def defer(self, task: Task[P, R, Any], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """Check, authorise, seal and send a call of `task`. Returned means durable.
+
+        Raises ArgumentError, PolicyDenied, PolicyUndecided, BrokerError: then nothing was sent.
+        """
+        return self.send(self._task(task), args, kwargs)
+
+    async def adefer(self, task: Task[P, R, Any], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """`defer` for async views: the send is in a thread, with this context's variables."""
+        return await asyncio.to_thread(self.send, self._task(task), args, kwargs)
+
+    def defer_many(
+        self, task: Task[P, R, Any], calls: Iterable[tuple[Any, ...] | Signature], /
+    ) -> list[Handle[R]]:
+        """Defer a call per tuple of arguments (or signature), in batches of ten. Handles in the same order.
+
+        All are checked, authorised and sealed before the first is sent.
+        Raises SomeNotSent with `.sent` and `.failed` when the queue refused part of them.
+        """
+        chosen = self._task(task)
+        made = [self._prepare(*self._call(chosen, call)) for call in calls]
+        return self._deliver(made)
+
+    def send(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:
+        """What `task.defer` calls."""
+        prepared = self._prepare(task, args, kwargs)
+        batch = self._batch.get()
+        if batch is not None:
+            batch.prepared.append(prepared)
+            batch.handles.append(self._handle_of(prepared))
+            return batch.handles[-1]
+        return self._transmit([prepared])[0]
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """Sends inside the block leave in tens at its end. An exception inside sends nothing.
+
+        Handles have their ids at once. Raises SomeNotSent at the end. Blocks may be nested: the outermost sends.
+        """
+        if self._batch.get() is not None:
+            yield self._batch.get()  # type: ignore[misc]
+            return
+        batch = Batch([], [])
+        token = self._batch.set(batch)
+        try:
+            yield batch
+        finally:
+            self._batch.reset(token)
+        self._deliver(batch.prepared)
+
+    def apply(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[Any]:
+        """What `task.apply` calls."""
+        runtime = self.runtime()
+        return apply_here(runtime.executor(), self._prepare(task, args, kwargs), runtime.clock)
+
+    def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
+        principal = self.current_principal()
+        hint = "" if principal.kind != "anonymous" else NOBODY[self.hooks.in_request()]
+        return self.runtime().dispatch.prepare(task, args, kwargs, principal, hint=hint)
+
+    def _deliver(self, prepared: list[Prepared]) -> list[Handle[Any]]:
+        batch = self._batch.get()
+        if batch is not None:
+            handles = [self._handle_of(call) for call in prepared]
+            batch.prepared += prepared
+            batch.handles += handles
+            return handles
+        return self._transmit(prepared) if prepared else []
+
+    def _transmit(self, prepared: list[Prepared]) -> list[Handle[Any]]:
+        """Send now. Integrations override this to hold calls for a commit."""
+        failed = self.runtime().dispatch.send(prepared)
+        if not failed:
+            return [self._handle_of(call) for call in prepared]
+        if len(prepared) == 1:
+            raise failed[0][1]
+        lost = {call.id for call, _ in failed}
+        raise SomeNotSent([self._handle_of(call) for call in prepared if call.id not in lost], failed)
+
+    def _call(
+        self, task: Task[Any, Any, Any], call: tuple[Any, ...] | Signature
+    ) -> tuple[Task[Any, Any, Any], tuple[Any, ...], dict[str, Any]]:
+        if isinstance(call, Signature):
+            if call.task != task.name:
+                raise ArgumentError(f"defer_many({task.name}): got a signature of {call.task}", task=task.name)
+            return with_wire_options(task, call.options), call.args, dict(call.kwargs)
+        if not isinstance(call, tuple | list):
+            raise ArgumentError(
+                f"defer_many({task.name}): each call is a tuple of arguments, as (7,), got {type(call).__name__}",
+                task=task.name,
+            )
+        return task, tuple(call), {}
+
+    def _task(self, task: Any) -> Task[Any, Any, Any]:
+        if isinstance(task, Task):
+            if self.registry.find(task.name) is None:
+                raise NotATask(
+                    f"{task.name} belongs to another FnQueue than this one: defer it with task.defer(...), "
+                    "or register it here"
+                )
+            return task
+        name = getattr(task, "__qualname__", type(task).__name__)
+        if callable(task):
+            raise NotATask(f"fn.defer({name}): a plain function, and no worker would know it: put @fn.task above it")
+        raise NotATask(f"fn.defer({task!r}): the first argument must be a task, got {type(task).__name__}")
+
+    def _handle_of(self, prepared: Prepared) -> Handle[Any]:
+        return Handle(
+            prepared.winner or prepared.id,
+            task=prepared.task,
+            reads=self.reads(),
+            expires_at=prepared.expires_at,
+            queue=prepared.queue,
+        )
+
+    # ---------------------------------------------------------------- reading
+
+    def handle(self, id: str) -> Handle[Any]:
+        """A handle from an id. Reading is for whoever deferred it, and whom the task's `read` policy allows;
+        to all others it looks like an id that never was (UNKNOWN)."""
+        return Handle(id, task="", reads=self.reads(asked_by=self.current_principal()))
+
+    def status_url(self, handle: Handle[Any], *, expires_seconds: float = 900) -> str:
+        """A url that gives the call's state as JSON to whoever is asking now, for `expires_seconds`."""
+        token = handle.status_token(expires_seconds=expires_seconds)
+        if self.hooks.status_url is not None:
+            return self.hooks.status_url(token)
+        return self.runtime().settings.status_url.format(token=token)
+
+    def reads(self, asked_by: Principal | None = None) -> StoreReads:
+        return StoreReads(self.runtime(), asked_by=asked_by, subject=self.current_principal)
+
+    # ---------------------------------------------------------------- principals
+
+    def current_principal(self) -> Principal:
+        """On whose behalf a call made here and now would be: as_principal, the running task's, the request's."""
+        given = self._principal.get()
+        if given is not None:
+            return given
+        context = running.get()
+        if context is not None:
+            return context.principal.through(context.task)
+        return self.hooks.request_principal() or ANONYMOUS
+
+    @contextmanager
+    def as_principal(self, who: Any) -> Iterator[Principal]:
+        """Defer on behalf of `who`, a Principal or what the integration's principal hook understands."""
+        principal = who if isinstance(who, Principal) else self.to_principal(who)
+        token = self._principal.set(principal)
+        try:
+            yield principal
+        finally:
+            self._principal.reset(token)
+
+    def as_service(self, name: str, *, scopes: Iterable[str] = ()) -> Any:
+        """Defer as a part of the system: `with fn.as_service("import"): ...`."""
+        return self.as_principal(service(name, scopes=scopes))
+
+    def to_principal(self, who: Any) -> Principal:
+        """A user object as a principal. Integrations override it."""
+        raise OptionInvalid(
+            f"as_principal() takes a fnqueue.Principal here, got {type(who).__name__}: "
+            "Principal(id=str(user.id), kind='user', roles=...)"
+        )
+
+    def principal(self, function: Callable[[Any], Principal | None], /) -> Callable[[Any], Principal | None]:
+        """`@fn.principal`: request -> Principal, or None. Without a framework the request is None."""
+        self.hooks.request_principal = lambda: function(None)
+        return function
+
+    def load_principal(self, function: Callable[[str], Principal | None], /) -> Callable[[str], Principal | None]:
+        """`@fn.load_principal`: id -> the Principal as it is now, None if gone. Asked before each run."""
+        self.hooks.load_principal = function
+        return function
+
+    # ---------------------------------------------------------------- events and wiring
+
+    def on(self, event: type[E], callback: Callable[[E], None]) -> None:
+        """Call `callback` at each event of this type (`fnqueue.events`). In web and worker alike."""
+        self._subscriptions.append((event, callback))
+        if self._runtime is not None:
+            self._runtime.events.on(event, callback)
+
+    def runtime(self) -> Runtime:
+        """This application's wiring, made at first use."""
+        if self._runtime is None:
+            self._runtime = self.make_runtime(*self._given, base=os.getcwd())
+        return self._runtime
+
+    def make_runtime(self, settings: Mapping[str, Any] | None, overrides: dict[str, Any], *, base: str) -> Runtime:
+        built = Settings.build(settings, **overrides).resolved(base)
+        runtime = Runtime(settings=built, registry=self.registry, hooks=self.hooks, middleware=self.middleware)
+        for event, callback in self._subscriptions:
+            runtime.events.on(event, callback)
+        return runtime
+
+    def close(self) -> None:
+        """Let go of files and connections. The object may be used again: they are opened anew."""
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            runtime.close()
+
+
+def with_wire_options(task: Task[Any, Any, Any], options: Mapping[str, Any]) -> Task[Any, Any, Any]:
+    """The task with the options of a signature."""
+    if not options:
+        return task
+    given = dict(options)
+    if given.get("not_before") is not None:
+        given["not_before"] = to_datetime(given["not_before"])
+    if given.get("retry") is not None:
+        given["retry"] = task.retry.changed_by_wire(given["retry"])
+    unknown = [name for name in given if name not in CallOptions.__slots__]
+    if unknown:
+        raise OptionInvalid(f"a signature of {task.name} has the unknown option {unknown[0]!r}")
+    return task.using(**given)
+
+

@@ -1,0 +1,163 @@
+"""A url becomes an engine: the one place that knows which engines there are.
+
+An `Engine` is a broker, perhaps a store, and whether both live in one file (then a settlement is one
+transaction). Nothing is opened here: engines open at first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from fnqueue.broker.base import Broker
+from fnqueue.broker.embedded import EmbeddedBroker
+from fnqueue.broker.sqs import SqsBroker, parse_sqs_url
+from fnqueue.clock import Clock
+from fnqueue.database import Database
+from fnqueue.errors import SettingsInvalid
+from fnqueue.settings import Settings
+from fnqueue.store.base import Store
+from fnqueue.store.sqlite import SqliteStore
+
+T = TypeVar("T")
+NO_STORE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """`together(work)` runs work's writes in one transaction where broker and store share a file."""
+
+    broker: Broker
+    store: Store | None
+    together: Callable[[Callable[[], Any]], Any]
+    embedded: bool
+    local: bool  # nothing of it is shared with the world: SQLite, or an SQS server on loopback
+    path: str | None  # the SQLite file of the queue, absolute; None in memory and on SQS
+    queue_shown: str
+    store_shown: str
+    databases: tuple[Database, ...] = field(default=(), repr=False)
+
+    def close(self) -> None:
+        self.broker.close()
+        if self.store is not None:
+            self.store.close()
+        for database in self.databases:
+            database.close()
+
+
+def connect(settings: Settings, clock: Clock) -> Engine:
+    """The engine of `settings.url` and `settings.store_url`. Raises SettingsInvalid for a url that is none."""
+    faults = url_faults(settings)
+    if faults:
+        raise SettingsInvalid(faults)
+    return _embedded(settings, clock) if _scheme(settings.url) == "sqlite" else _sqs(settings, clock)
+
+
+def url_faults(settings: Settings) -> list[str]:
+    faults = []
+    if _scheme(settings.url) not in ("sqlite", "sqs"):
+        faults.append(
+            f"FNQUEUE_URL={settings.url!r}: must begin with sqlite:// (a file) or sqs:// (sqs://eu-west-1/prefix-)"
+        )
+    elif _scheme(settings.url) == "sqs":
+        try:
+            parse_sqs_url(settings.url)
+        except ValueError as error:
+            faults.append(f"FNQUEUE_URL: {error}")
+    else:
+        faults += _sqlite_faults("FNQUEUE_URL", settings.url)
+    store = settings.store_url
+    if store is not None and store != NO_STORE:
+        if _scheme(store) != "sqlite":
+            faults.append(f"FNQUEUE_STORE_URL={store!r}: must begin with sqlite:///, or be {NO_STORE!r}")
+        else:
+            faults += _sqlite_faults("FNQUEUE_STORE_URL", store)
+    return faults
+
+
+def shares_file(settings: Settings) -> bool:
+    return settings.store_url is None or settings.store_url == settings.url
+
+
+def sqlite_path(url: str) -> str | None:
+    """The file of a sqlite url; None: in memory."""
+    path = urlsplit(url).path
+    return path[1:] if path not in ("", "/", "/:memory:") else None
+
+
+def _scheme(url: str) -> str:
+    return url.partition("://")[0] if "://" in url else ""
+
+
+def _sqlite_faults(name: str, url: str) -> list[str]:
+    parts = urlsplit(url)
+    faults = []
+    if parts.netloc:
+        faults.append(f"{name}={url!r}: a file has three slashes, as sqlite:///{parts.netloc}{parts.path}")
+    for key, _ in parse_qsl(parts.query):
+        faults.append(f"{name}={url!r}: {key!r} is no option of a sqlite url (durability is FNQUEUE_DURABILITY)")
+    return faults
+
+
+def _embedded(settings: Settings, clock: Clock) -> Engine:
+    path = sqlite_path(settings.url)
+    database = _database(settings, path, clock)
+    broker = EmbeddedBroker(database, clock=clock)
+    shown = path or "memory"
+    if shares_file(settings):
+        store: Store | None = SqliteStore(database, clock=clock)
+        return Engine(
+            broker=broker,
+            store=store,
+            together=lambda work: database.write(lambda connection: work()),
+            embedded=True,
+            local=True,
+            path=path,
+            queue_shown=shown,
+            store_shown="the same file" if path else "memory",
+            databases=(database,),
+        )
+    store, store_shown, databases = _store(settings, clock)
+    return Engine(
+        broker=broker,
+        store=store,
+        together=lambda work: work(),
+        embedded=True,
+        local=True,
+        path=path,
+        queue_shown=shown,
+        store_shown=store_shown,
+        databases=(database, *databases),
+    )
+
+
+def _sqs(settings: Settings, clock: Clock) -> Engine:
+    broker = SqsBroker(settings.url, clock=clock)
+    store, store_shown, databases = _store(settings, clock)
+    url = parse_sqs_url(settings.url)
+    return Engine(
+        broker=broker,
+        store=store,
+        together=lambda work: work(),
+        embedded=False,
+        local=url.loopback,
+        path=None,
+        queue_shown=url.shown,
+        store_shown=store_shown,
+        databases=databases,
+    )
+
+
+def _store(settings: Settings, clock: Clock) -> tuple[Store | None, str, tuple[Database, ...]]:
+    if settings.store_url is None or settings.store_url == NO_STORE:
+        return None, "none", ()
+    path = sqlite_path(settings.store_url)
+    database = _database(settings, path, clock)
+    return SqliteStore(database, clock=clock), path or "memory", (database,)
+
+
+def _database(settings: Settings, path: str | None, clock: Clock) -> Database:
+    durability: Any = settings.durability
+    return Database(path, durability=durability, clock=clock)

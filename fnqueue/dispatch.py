@@ -1,0 +1,308 @@
+"""One call to one sealed entry, and entries to the broker: all that happens when a view defers.
+
+check arguments -> principal -> policy (defer phase) -> middleware -> seal -> broker.send, or a parked record
+when the delay is longer than the queue can hold. Every step before the send is without effect, so a refusal
+leaves nothing behind. Knows no framework: who is asking, and whether a transaction is open, are handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fnqueue import quotas
+from fnqueue.broker.base import Broker, Entry
+from fnqueue.broker.names import binding, is_fifo, physical
+from fnqueue.clock import Clock, to_datetime
+from fnqueue.errors import (
+    ArgumentsDoNotFit,
+    DelayNeedsStore,
+    FnQueueError,
+    MessageTooLarge,
+    OptionInvalid,
+    PolicyDenied,
+    PolicyUndecided,
+    SendRefused,
+    StoreMissing,
+)
+from fnqueue.events import CallDeferred, CallDenied, Events
+from fnqueue.middleware import Middleware, OutgoingCall, around_send
+from fnqueue.security.envelope import group_id, new_id, seal
+from fnqueue.security.keys import KeyRing
+from fnqueue.security.policy import Policy, PolicyContext
+from fnqueue.security.principal import Principal
+from fnqueue.state.dedupe import Dedupe
+from fnqueue.state.parked import Parked
+from fnqueue.task.options import retry_of
+from fnqueue.task.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A sealed call that was not sent yet. `queue` is physical. `parked_until` unset: it goes to the queue."""
+
+    id: str
+    task: str
+    queue: str
+    entry: Entry
+    expires_at: float
+    principal_kind: str
+    delay_seconds: float = 0
+    parked_until: float | None = None
+    winner: str | None = None  # dedupe: the id of the earlier call that won
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendPowers:
+    keys: Callable[[], KeyRing]
+    environment: str
+    broker: Broker
+    clock: Clock
+    events: Events
+    policy_of: Callable[[Task[Any, Any, Any]], Policy]
+    priority_queues: tuple[str, ...] = ()
+    middleware: tuple[Middleware, ...] = ()
+    parked: Parked | None = None
+    dedupe: Dedupe | None = None
+    max_body_bytes: int = quotas.BODY_BYTES_MAX
+
+
+class Dispatch:
+    """Safe between threads."""
+
+    def __init__(self, powers: SendPowers) -> None:
+        self._powers = powers
+
+    # ---------------------------------------------------------------- prepare
+
+    def prepare(
+        self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], principal: Principal, *, hint: str
+    ) -> Prepared:
+        """Everything but the send. `hint` is said when a policy denies and nobody is logged in."""
+        try:
+            args, kwargs = task.binder.check(args, kwargs)
+        except ArgumentsDoNotFit as error:
+            raise _with_option_hint(error, task, kwargs) from None
+        self._authorise(task, args, kwargs, principal, hint)
+        call = OutgoingCall(task=task.name, args=args, kwargs=kwargs, queue=task.queue, principal=principal)
+        if not self._powers.middleware:
+            return self._seal(task, call)
+        prepared = around_send(self._powers.middleware, lambda changed: self._seal(task, changed))(call)
+        assert isinstance(prepared, Prepared), "a middleware's send() must return what call_next returned"
+        return prepared
+
+    def _authorise(self, task: Task[Any, Any, Any], args: Any, kwargs: Any, principal: Principal, hint: str) -> None:
+        powers = self._powers
+        context = PolicyContext(
+            phase="defer",
+            task=task.name,
+            args=task.binder.bound(args, kwargs),
+            principal=principal,
+            deferred_at=to_datetime(powers.clock.now()),
+        )
+        decision = powers.policy_of(task).decide(context)
+        if decision.verdict in ("allow", "skip"):
+            return
+        if decision.verdict == "error":
+            raise PolicyUndecided(
+                f"{task.name}: the policy could not decide: {decision.reason}. Nothing was sent.",
+                task=task.name,
+                reason=decision.reason,
+            )
+        powers.events.publish(CallDenied(task=task.name, principal_kind=principal.kind, reason=decision.reason))
+        text = f"{task.name} {decision.reason}"
+        if principal.kind == "anonymous":
+            text += hint
+        raise PolicyDenied(text, task=task.name, reason=decision.reason)
+
+    # ---------------------------------------------------------------- seal
+
+    def _seal(self, task: Task[Any, Any, Any], call: OutgoingCall) -> Prepared:
+        powers, options = self._powers, task.call_options
+        now = powers.clock.now()
+        queue, delay = self._physical(task, call.queue), self._delay(task, now)
+        not_before = now + delay if delay else None
+        expires = max(now, not_before or 0) + (options.expires_seconds or task.options.expires_seconds)
+        call_id = new_id(now)
+        sealed: dict[str, Any] = {"args": call.args, "kwargs": call.kwargs, "p": call.principal.to_wire()}
+        if call.baggage:
+            sealed["bg"] = call.baggage
+        if options.retry is not None:
+            sealed["ry"] = retry_of(options.retry).to_wire()
+        ring = powers.keys()
+        body = seal(
+            keyring=ring,
+            environment=powers.environment,
+            queue=binding(queue),
+            id=call_id,
+            task=task.name,
+            created_at=now,
+            not_before=not_before,
+            expires_at=expires,
+            principal_kind=call.principal.kind,
+            traceparent=call.traceparent,
+            sealed=sealed,
+        )
+        self._check_size(task, body, call)
+        winner = self._dedupe(ring, task, call_id, expires)
+        entry, parked_until = self._entry(ring, task, queue, call_id, body, delay, now)
+        return Prepared(
+            id=call_id,
+            task=task.name,
+            queue=queue,
+            entry=entry,
+            expires_at=expires,
+            principal_kind=call.principal.kind,
+            delay_seconds=delay,
+            parked_until=parked_until,
+            winner=winner,
+        )
+
+    def _physical(self, task: Task[Any, Any, Any], queue: str) -> str:
+        priority = task.priority
+        if priority != "normal" and not self.has_priorities(queue):
+            priority = "normal"
+        return physical(queue, priority)
+
+    def has_priorities(self, queue: str) -> bool:
+        """On SQS a queue has three physical ones only where the settings say so: each costs its polls."""
+        wanted = self._powers.priority_queues
+        return "*" in wanted or queue in wanted or self._powers.broker.receive_max > quotas.RECEIVE_MAX
+
+    def _delay(self, task: Task[Any, Any, Any], now: float) -> float:
+        options = task.call_options
+        if options.not_before is not None:
+            return max(0.0, options.not_before.timestamp() - now)
+        return options.delay_seconds or 0.0
+
+    def _entry(
+        self, ring: KeyRing, task: Task[Any, Any, Any], queue: str, call_id: str, body: str, delay: float, now: float
+    ) -> tuple[Entry, float | None]:
+        fifo = is_fifo(queue)
+        group = self._group(ring, task, queue)
+        if fifo and group is None:
+            raise OptionInvalid(
+                f"{task.name}: {queue!r} is a FIFO queue and needs a group: {_function(task)}.using(group=...).defer(...)"
+            )
+        dedupe = f"{call_id}.0" if fifo else None
+        held = math.ceil(delay)
+        if delay and (fifo or held > quotas.DELAY_SECONDS_MAX):
+            if self._powers.parked is not None:
+                return Entry(id=call_id, body=body, group=group, dedupe=dedupe), now + delay
+            held = self._hop(task, fifo, held)
+        return Entry(id=call_id, body=body, delay_seconds=held, group=group, dedupe=dedupe), None
+
+    def _hop(self, task: Task[Any, Any, Any], fifo: bool, seconds: int) -> int:
+        if fifo or seconds > quotas.HOP_TOTAL_SECONDS_MAX:
+            longest = "no delay on a FIFO queue" if fifo else "at most 24 h"
+            raise DelayNeedsStore(
+                f"{task.name}: a delay of {seconds:,} s needs a store ({longest} without one): set FNQUEUE_STORE_URL"
+            )
+        return quotas.DELAY_SECONDS_MAX
+
+    def _group(self, ring: KeyRing, task: Task[Any, Any, Any], queue: str) -> str | None:
+        options = task.call_options
+        group = options.group if options.group is not None else options.tenant
+        if group is None:
+            return None
+        return group if options.group_clear else group_id(ring.primary, binding(queue), group)
+
+    def _dedupe(self, ring: KeyRing, task: Task[Any, Any, Any], call_id: str, expires: float) -> str | None:
+        options = task.call_options
+        if options.dedupe is None:
+            return None
+        if self._powers.dedupe is None:
+            raise StoreMissing(f"{task.name}: dedupe=")
+        key = group_id(ring.primary, f"dedupe {task.name} {options.tenant or ''}", options.dedupe)
+        winner = self._powers.dedupe.claim(key, call_id, until=expires)
+        return None if winner == call_id else winner
+
+    def _check_size(self, task: Task[Any, Any, Any], body: str, call: OutgoingCall) -> None:
+        limit = min(self._powers.max_body_bytes, self._powers.broker.max_body_bytes)
+        # What travels beside the body counts too: the generation, and its name and type.
+        if len(body) + 16 > limit:
+            raise MessageTooLarge(task=task.name, size=len(body), limit=limit, largest=_largest(call))
+
+    # ---------------------------------------------------------------- send
+
+    def send(self, calls: Sequence[Prepared]) -> list[tuple[Prepared, Exception]]:
+        """Send all, in tens per queue, in order. Returns those that were not taken, each with its error.
+
+        Raises what the engine raises when none of a queue's calls could be sent and nothing went before.
+        """
+        failed: list[tuple[Prepared, Exception]] = []
+        todo = [call for call in calls if call.winner is None]
+        self._park([call for call in todo if call.parked_until is not None])
+        by_queue: dict[str, list[Prepared]] = {}
+        for call in todo:
+            if call.parked_until is None:
+                by_queue.setdefault(call.queue, []).append(call)
+        sent_any = False
+        for queue, group in by_queue.items():
+            try:
+                failures = self._powers.broker.send(queue, [call.entry for call in group])
+            except FnQueueError as error:
+                if not sent_any and len(by_queue) == 1:
+                    raise
+                failed += [(call, error) for call in group]
+                continue
+            sent_any = True
+            failed += [
+                (group[f.index], SendRefused(f.code, f.text, sender_fault=f.sender_fault)) for f in failures
+            ]
+        self._tell(todo, {call.id for call, _ in failed})
+        return failed
+
+    def _park(self, calls: Sequence[Prepared]) -> None:
+        for call in calls:
+            assert self._powers.parked is not None and call.parked_until is not None
+            self._powers.parked.park(
+                call.id,
+                queue=call.queue,
+                body=call.entry.body,
+                due=call.parked_until,
+                group=call.entry.group,
+                generation=0,
+                until=call.expires_at,
+            )
+
+    def _tell(self, calls: Sequence[Prepared], failed: set[str]) -> None:
+        events = self._powers.events
+        if not events.wanted(CallDeferred):
+            return
+        for call in calls:
+            if call.id not in failed:
+                events.publish(
+                    CallDeferred(
+                        id=call.id,
+                        task=call.task,
+                        queue=binding(call.queue),
+                        principal_kind=call.principal_kind,
+                        bytes=len(call.entry.body),
+                        delay_seconds=call.delay_seconds,
+                    )
+                )
+
+
+def _with_option_hint(error: ArgumentsDoNotFit, task: Task[Any, Any, Any], kwargs: dict[str, Any]) -> ArgumentsDoNotFit:
+    options = [name for name in kwargs if name in type(task.call_options).__slots__ and name not in task.binder.parameters]
+    if not options:
+        return error
+    shown = ", ".join(f"{name}={kwargs[name]!r}" for name in options)
+    return ArgumentsDoNotFit(
+        f"{error} Options go in task.using({shown}).defer(...)", task=task.name, parameter=error.parameter
+    )
+
+
+def _function(task: Task[Any, Any, Any]) -> str:
+    return task.name.rpartition(".")[2]
+
+
+def _largest(call: OutgoingCall) -> str:
+    named = [(f"args[{i}]", value) for i, value in enumerate(call.args)] + list(call.kwargs.items())
+    if not named:
+        return "none"
+    name, value = max(named, key=lambda pair: len(str(pair[1])))
+    return f"{name} (about {len(str(value)):,} characters)"

@@ -1,0 +1,67 @@
+"""`task.apply`: the whole pipe here and now. The same seal, policies, opening and run; no queue, no settlement."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fnqueue import codec
+from fnqueue.broker.base import Message, Receipt
+from fnqueue.clock import Clock, to_datetime
+from fnqueue.dispatch import Prepared
+from fnqueue.errors import TaskError
+from fnqueue.execution.delivery import Delivery
+from fnqueue.execution.execute import Executor, Run
+from fnqueue.outcome import DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
+from fnqueue.task.handle import Result
+
+FOREVER = float("inf")
+
+
+def apply_here(executor: Executor, prepared: Prepared, clock: Clock) -> Result[Any]:
+    """Run a prepared call in this thread. A delay is not waited for. What a worker would try again ends as RETRY."""
+    delivery = Delivery(_message(prepared, clock))
+    outcome = executor.execute(delivery)
+    if isinstance(outcome, Run):
+        outcome = asyncio.run(executor.execute_async(outcome))
+    return _result(prepared, delivery, outcome)
+
+
+def _message(prepared: Prepared, clock: Clock) -> Message:
+    return Message(
+        message_id=prepared.id,
+        body=prepared.entry.body,
+        receipt=Receipt(prepared.queue, "apply", 1, FOREVER),
+        sent_at=clock.now(),
+        first_received_at=clock.now(),
+    )
+
+
+def _result(prepared: Prepared, delivery: Delivery, outcome: Outcome) -> Result[Any]:
+    state, value, error = _ended(outcome)
+    return Result(
+        id=prepared.id,
+        task=prepared.task,
+        state=state,
+        value=value,
+        error=error,
+        attempts=delivery.attempt,
+        deferred_at=to_datetime(delivery.deferred_at),
+        started_at=to_datetime(delivery.started_at) if delivery.started_at is not None else None,
+        finished_at=to_datetime(delivery.finished_at) if delivery.finished_at is not None else None,
+    )
+
+
+def _ended(outcome: Outcome) -> tuple[Any, Any, TaskError | None]:
+    match outcome:
+        case Succeeded(value):
+            return "SUCCESS", codec.result_from_json(value), None
+        case Rescheduled(error=error):
+            return "RETRY", None, error
+        case Failed(error=error):
+            return "FAILURE", None, error
+        case DeadLettered(reason, error):
+            return "FAILURE", None, error or TaskError("DeadLetter", reason)
+        case Refused(code, detail):
+            return (code if code in ("DENIED", "EXPIRED", "REVOKED") else "FAILURE"), None, TaskError(code, detail)
+    return "PENDING", None, None

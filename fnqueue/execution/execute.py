@@ -1,0 +1,385 @@
+"""From a received message to exactly one Outcome: open, authorise, look at the record, run.
+
+A pipe of small steps; each returns or raises `_End` with the outcome, and no exception leaves `execute`.
+Nothing is written for a first delivery: reading and writing records is for redeliveries, for `once`
+and for what the settlement does. The powers (keys, records, the principal's loader) are handed in.
+Knows no broker: a delivery is given, and what becomes of its message is `settle`'s.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from fnqueue import codec
+from fnqueue.broker.names import binding
+from fnqueue.clock import Clock, to_datetime
+from fnqueue.context import TaskContext, running
+from fnqueue.errors import (
+    ArgumentError,
+    DeadLetter,
+    EnvelopeError,
+    FnQueueError,
+    RetryLater,
+    SoftTimeLimitExceeded,
+    TaskError,
+    TaskRevoked,
+)
+from fnqueue.events import Events, TaskStarted
+from fnqueue.execution.coroutines import Runner
+from fnqueue.execution.delivery import Delivery
+from fnqueue.execution.limits import SoftLimits
+from fnqueue.middleware import Middleware, around_execute
+from fnqueue.outcome import DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
+from fnqueue.security.envelope import Verified, verify
+from fnqueue.security.keys import KeyRing
+from fnqueue.security.policy import Policy, PolicyContext
+from fnqueue.security.principal import Principal
+from fnqueue.state.replay import Done, Elsewhere, Replay
+from fnqueue.state.results import Results
+from fnqueue.task.options import Backoff
+from fnqueue.task.task import Task
+
+Scope = Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]]
+FRAMES_MAX = 50
+
+
+def no_scope(task: Task[Any, Any, Any]) -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Powers:
+    """What execution is handed. `load_principal` returns None for one that is gone, and may raise."""
+
+    find: Callable[[str], Task[Any, Any, Any] | None]
+    keys: Callable[[], KeyRing]
+    environment: str
+    clock: Clock
+    events: Events
+    load_principal: Callable[[Principal], Principal | None]
+    policy_of: Callable[[Task[Any, Any, Any]], Policy]
+    results: Results | None = None
+    replay: Replay | None = None
+    scope: Scope = no_scope
+    middleware: tuple[Middleware, ...] = ()
+    max_crashes: int = 3
+    lease_seconds: float = 60
+    delete_first: Callable[[Delivery], bool] | None = None  # at_most_once
+    extend: Callable[[Delivery], None] | None = None
+    worker: str = ""
+    limits: SoftLimits | None = None
+
+
+@dataclass(slots=True)
+class Run:
+    """A delivery that may run, with its decoded arguments."""
+
+    delivery: Delivery
+    task: Task[Any, Any, Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    retry: Backoff
+
+
+class _End(Exception):
+    """A step came to the outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+@dataclass(slots=True)
+class Executor:
+    """Safe between threads: all state is in the delivery. `revoked` is the heartbeat's snapshot of ids."""
+
+    powers: Powers
+    revoked: frozenset[str] = frozenset()
+    _limits: SoftLimits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._limits = self.powers.limits or SoftLimits(self.powers.clock)
+
+    # ---------------------------------------------------------------- the pipe
+
+    def execute(self, delivery: Delivery) -> Outcome | Run:
+        """The outcome, or for a coroutine task the Run that the caller gives to `execute_async`."""
+        try:
+            task, sealed = self._open(delivery)
+            with self.powers.scope(task):
+                run = self._admit(delivery, task, sealed)
+                return run if task.is_coroutine else self._run(run)
+        except _End as end:
+            return end.outcome
+        except EnvelopeError as error:
+            return Refused(error.code, error.detail)
+        except FnQueueError as error:  # an engine that we asked failed: not the task's fault, not an attempt
+            return Rescheduled(_again(delivery), error_text(error), counts=False)
+        except Exception as error:  # the scope itself (an application context, say) could not be entered
+            return Rescheduled(_again(delivery), error_text(error), counts=False)
+
+    async def execute_async(self, run: Run) -> Outcome:
+        """Run a coroutine task on the running loop."""
+        try:
+            with self.powers.scope(run.task):
+                return await self._run_async(run)
+        except Exception as error:
+            return self._raised(run, error)
+
+    def wraps_runs(self) -> bool:
+        """Whether a middleware wraps executions: then a coroutine's run needs a thread that waits for it."""
+        return any(type(m).execute is not Middleware.execute for m in self.powers.middleware)
+
+    # ---------------------------------------------------------------- open
+
+    def _open(self, delivery: Delivery) -> tuple[Task[Any, Any, Any], dict[str, Any]]:
+        powers = self.powers
+        verified = verify(
+            delivery.body,
+            keyring=powers.keys(),
+            environment=powers.environment,
+            queue=binding(delivery.queue),
+            now=powers.clock.now(),
+        )
+        self._identify(delivery, verified)
+        verified.check_times()
+        task = powers.find(verified.task)
+        if task is None:
+            raise _End(Refused("TASK_NOT_SERVED", f"no task named {verified.task!r} is served here"))
+        delivery.task = task
+        verified.check_limits()
+        if verified.id in self.revoked:
+            raise _End(Refused("REVOKED"))
+        return task, verified.unseal()
+
+    def _identify(self, delivery: Delivery, verified: Verified) -> None:
+        delivery.id, delivery.task_name = verified.id, verified.task
+        delivery.created_at = delivery.deferred_at = verified.created_at
+        delivery.due_at = max(verified.created_at, verified.not_before or 0)
+        delivery.expires_at, delivery.traceparent = verified.expires_at, verified.traceparent
+
+    # ---------------------------------------------------------------- authorise
+
+    def _admit(self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any]) -> Run:
+        try:
+            args, kwargs = task.binder.decode(sealed.get("args", []), sealed.get("kwargs", {}))
+        except ArgumentError as error:
+            raise _End(Refused("DECODE", str(error))) from None
+        principal = self._authorise(delivery, task, sealed, args, kwargs)
+        retry = task.retry.changed_by_wire(sealed["ry"]) if "ry" in sealed else task.retry
+        if delivery.redelivered or task.options.once:
+            self._look_back(delivery, task)
+        delivery.attempt = delivery.attempt or 1
+        delivery.context = self._context(delivery, task, principal, sealed)
+        return Run(delivery, task, args, kwargs, retry)
+
+    def _authorise(
+        self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any], args: Any, kwargs: Any
+    ) -> Principal:
+        signed = Principal.from_wire(sealed["p"])
+        delivery.principal = signed.id
+        try:
+            principal = self.powers.load_principal(signed)
+        except Exception as error:
+            raise _End(Rescheduled(_again(delivery), error_text(error), counts=False)) from None
+        if principal is None:
+            raise _End(Refused("DENIED", f"{signed.kind} is gone or inactive"))
+        decision = self.powers.policy_of(task).decide(
+            PolicyContext(
+                phase="execute",
+                task=task.name,
+                args=task.binder.bound(args, kwargs),
+                principal=principal,
+                deferred_at=to_datetime(delivery.created_at),
+            )
+        )
+        if decision.verdict == "error":
+            undecided = TaskError("PolicyUndecided", decision.reason)
+            raise _End(Rescheduled(_again(delivery), undecided, counts=False))
+        if decision.verdict != "allow":
+            raise _End(Refused("DENIED", decision.reason))
+        return principal
+
+    # ---------------------------------------------------------------- the record of a redelivery
+
+    def _look_back(self, delivery: Delivery, task: Task[Any, Any, Any]) -> None:
+        results, now = self.powers.results, self.powers.clock.now()
+        assert delivery.id is not None
+        if results is None:
+            delivery.attempts_before = delivery.attempts_hint + delivery.receipt.receive_count - 1
+            delivery.attempt = delivery.attempts_before + 1
+            return
+        if delivery.redelivered:
+            self._redelivered(delivery, task, results, now)
+        if task.options.once and self.powers.replay is not None:
+            self._take_once(delivery, self.powers.replay)
+
+    def _redelivered(self, delivery: Delivery, task: Task[Any, Any, Any], results: Results, now: float) -> None:
+        assert delivery.id is not None
+        record = results.read(delivery.id)
+        starts = 0
+        if record is not None:
+            if record.final:
+                raise _End(Refused("REPLAY", record.state))
+            delivery.attempts_before, starts = record.attempts, record.starts
+            delivery.recorded = True
+        if starts >= self.powers.max_crashes:
+            raise _End(
+                DeadLettered(f"{starts} workers ended while this ran, without an outcome (max_crashes={self.powers.max_crashes})")
+            )
+        delivery.attempt = delivery.attempts_before + starts + 1
+        results.write_start(delivery.id, task=task.name, now=now, **self._common(delivery), starts=starts + 1)
+        delivery.recorded = True
+
+    def _take_once(self, delivery: Delivery, replay: Replay) -> None:
+        assert delivery.id is not None and delivery.expires_at is not None
+        taken = replay.take(
+            delivery.id, fence=delivery.fence, lease_seconds=self.powers.lease_seconds, until=delivery.expires_at
+        )
+        if isinstance(taken, Done):
+            raise _End(Refused("REPLAY", "SUCCESS"))
+        if isinstance(taken, Elsewhere):
+            raise _End(Refused("REPLAY", "elsewhere", retry_after_seconds=taken.retry_after_seconds))
+        delivery.once = True
+
+    def _common(self, delivery: Delivery) -> dict[str, Any]:
+        return {}
+
+    def _context(
+        self, delivery: Delivery, task: Task[Any, Any, Any], principal: Principal, sealed: dict[str, Any]
+    ) -> TaskContext:
+        powers = self.powers
+        assert delivery.id is not None
+        return TaskContext(
+            id=delivery.id,
+            task=task.name,
+            attempt=delivery.attempt,
+            queue=binding(delivery.queue),
+            principal=principal,
+            deferred_at=delivery.created_at,
+            fence=delivery.fence,
+            clock=powers.clock,
+            deadline=lambda: delivery.receipt.deadline,
+            report=None,
+            extend=(lambda: powers.extend(delivery)) if powers.extend else None,
+            traceparent=delivery.traceparent,
+            baggage=sealed.get("bg"),
+        )
+
+    # ---------------------------------------------------------------- run
+
+    def _run(self, run: Run) -> Outcome:
+        innermost = lambda context: self._call(run)  # noqa: E731 - one line, used once
+        return self._wrapped(run, innermost)
+
+    def _wrapped(self, run: Run, innermost: Callable[[TaskContext], Outcome]) -> Outcome:
+        assert run.delivery.context is not None
+        self._begin(run)
+        try:
+            if not self.powers.middleware:
+                return innermost(run.delivery.context)
+            return around_execute(self.powers.middleware, innermost)(run.delivery.context)
+        except Exception as error:
+            return self._raised(run, error)
+
+    def _begin(self, run: Run) -> None:
+        delivery, powers = run.delivery, self.powers
+        if run.task.options.at_most_once and powers.delete_first and not powers.delete_first(delivery):
+            raise _End(Refused("REPLAY", "elsewhere", retry_after_seconds=0))
+        delivery.started_at = powers.clock.now()
+        if powers.events.wanted(TaskStarted):
+            powers.events.publish(
+                TaskStarted(
+                    id=str(delivery.id), task=run.task.name, queue=binding(delivery.queue), attempt=delivery.attempt
+                )
+            )
+
+    def _call(self, run: Run) -> Outcome:
+        delivery = run.delivery
+        token = running.set(delivery.context)
+        delivery.thread = threading.get_ident()
+        try:
+            with self._limits.within(run.task.options.soft_time_limit_seconds):
+                value = run.task.function(*self._arguments(run), **run.kwargs)
+            return self._returned(run, value)
+        except BaseException as error:
+            return self._raised(run, error)
+        finally:
+            delivery.thread = None
+            delivery.finished_at = self.powers.clock.now()
+            running.reset(token)
+
+    async def _run_async(self, run: Run) -> Outcome:
+        delivery, options = run.delivery, run.task.options
+        token = running.set(delivery.context)
+        try:
+            coroutine: Coroutine[Any, Any, Any] = run.task.function(*self._arguments(run), **run.kwargs)
+            delivery.coroutine = runner = Runner(coroutine)
+            value = await runner.run(
+                options.soft_time_limit_seconds, options.time_limit_seconds, SoftTimeLimitExceeded
+            )
+            return self._returned(run, value)
+        except BaseException as error:
+            return self._raised(run, error)
+        finally:
+            delivery.coroutine = None
+            delivery.finished_at = self.powers.clock.now()
+            running.reset(token)
+
+    def _arguments(self, run: Run) -> tuple[Any, ...]:
+        return (run.delivery.context, *run.args) if run.task.options.bind else run.args
+
+    # ---------------------------------------------------------------- how it ended
+
+    def _returned(self, run: Run, value: Any) -> Outcome:
+        if self.powers.results is None:
+            return Succeeded(b"null")
+        try:
+            return Succeeded(codec.result_to_json(value, task=run.task.name))
+        except ArgumentError as error:
+            return Failed(error_text(error))
+
+    def _raised(self, run: Run, error: BaseException) -> Outcome:
+        delivery, options = run.delivery, run.task.options
+        if isinstance(error, _End):
+            return error.outcome
+        if isinstance(error, RetryLater):
+            return self._later(run, error)
+        if isinstance(error, DeadLetter):
+            return DeadLettered(error.reason)
+        if isinstance(error, TaskRevoked) and delivery.revoked:
+            return Refused("REVOKED")
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            # Told by user code or by a signal that hit a pool thread: the task did not finish its work.
+            error = RuntimeError(f"the task raised {type(error).__name__}")
+        text = error_text(error)
+        if run.retry.covers(error) and delivery.attempts_before < run.retry.attempts:
+            wait = run.retry.seconds(delivery.attempts_before + 1, error)
+            if delivery.expires_at is None or self.powers.clock.now() + wait < delivery.expires_at:
+                return Rescheduled(wait, text)
+        return Failed(text, expected=isinstance(error, options.raises))
+
+    def _later(self, run: Run, error: RetryLater) -> Outcome:
+        delivery = run.delivery
+        if delivery.expires_at is not None and self.powers.clock.now() + error.delay_seconds >= delivery.expires_at:
+            return Failed(TaskError("RetryLater", f"due after the call expires ({error.delay_seconds:g} s)"))
+        return Rescheduled(error.delay_seconds, None, counts=not error.snooze)
+
+
+def error_text(error: BaseException) -> TaskError:
+    """An exception as text. Frames without locals; the chain of causes is left out, its text is in the log."""
+    frames = traceback.format_list(traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:])
+    try:
+        message = str(error)
+    except Exception:
+        message = "<the exception's own text could not be made>"
+    return TaskError(type(error).__qualname__, message[:10_000], tuple(frame.rstrip() for frame in frames))
+
+
+def _again(delivery: Delivery) -> float:
+    """A wait for what was not the message's fault: 1 s doubling to 15 min by deliveries."""
+    return float(min(900, 2 ** min(delivery.receipt.receive_count - 1, 10)))

@@ -1,0 +1,352 @@
+"""What an outcome means for store and broker, decided before anything is written. Pure but for reading the clock.
+
+A `Plan` is data: records, sends, and what becomes of the message. The table of outcomes in the design and the
+table of fates of refused messages are the two functions `plan` and `_refused`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fnqueue import quotas
+from fnqueue.broker.base import Entry
+from fnqueue.broker.names import binding, dead_letter, is_dead_letter, is_fifo
+from fnqueue.clock import Clock
+from fnqueue.errors import TaskError
+from fnqueue.events import (
+    MessageRefused,
+    TaskDeadLettered,
+    TaskFailed,
+    TaskReleased,
+    TaskRescheduled,
+    TaskSucceeded,
+)
+from fnqueue.execution.delivery import Delivery
+from fnqueue.outcome import (
+    ENDED,
+    HOSTILE,
+    UNKNOWN,
+    DeadLettered,
+    Failed,
+    Outcome,
+    Refused,
+    Released,
+    Rescheduled,
+    Succeeded,
+)
+from fnqueue.state.parked import Parked
+from fnqueue.state.replay import Replay
+from fnqueue.state.results import Results
+from fnqueue.store.base import Record
+
+HOSTILE_PER_MINUTE = 10
+
+
+@dataclass(slots=True)
+class Plan:
+    """The writes of one delivery, in the order store, sends, message.
+
+    `hide_seconds` None: the message is deleted. `keep`: the message is not touched (it was deleted before the run).
+    """
+
+    delivery: Delivery
+    event: Any = None
+    records: list[Record] = field(default_factory=list)
+    sends: list[tuple[str, Entry]] = field(default_factory=list)
+    hide_seconds: int | None = None
+    keep: bool = False
+    park: bool = False  # the fallback when the queue refuses to hide: see settle
+    fate: str = "deleted"
+
+
+class Hidden:
+    """How many messages this process hides just now. Bounded, so that retries cannot fill the in-flight quota."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._due = clock, [0.0][:0]
+
+    def full(self) -> bool:
+        now = self._clock.monotonic()
+        while self._due and self._due[0] <= now:
+            heapq.heappop(self._due)
+        return len(self._due) >= quotas.HIDDEN_MESSAGES_MAX
+
+    def add(self, seconds: float) -> None:
+        heapq.heappush(self._due, self._clock.monotonic() + seconds)
+
+
+@dataclass(slots=True, kw_only=True)
+class Planner:
+    """One per worker; used by one thread at a time. `has_dead_letter(queue)`: whether a copy can be kept."""
+
+    clock: Clock
+    results: Results | None
+    replay: Replay | None
+    parked: Parked | None
+    has_dead_letter: Callable[[str], bool]
+    unknown_grace_seconds: float = 3600.0
+    worker: str = ""
+    hidden: Hidden = field(init=False)
+    _hostile: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.hidden = Hidden(self.clock)
+
+    # ---------------------------------------------------------------- the table of outcomes
+
+    def plan(self, delivery: Delivery, outcome: Outcome) -> Plan:
+        plan = Plan(delivery, keep=_deleted_first(delivery))
+        if isinstance(outcome, Succeeded):
+            self._succeeded(plan, outcome)
+        elif isinstance(outcome, Rescheduled):
+            self._rescheduled(plan, outcome)
+        elif isinstance(outcome, Failed):
+            self._failed(plan, outcome.error, "FAILED", expected=outcome.expected)
+        elif isinstance(outcome, DeadLettered):
+            self._dead_lettered(plan, outcome)
+        elif isinstance(outcome, Refused):
+            self._refused(plan, outcome)
+        else:
+            self._released(plan, outcome)
+        return plan
+
+    def _succeeded(self, plan: Plan, outcome: Succeeded) -> None:
+        delivery = plan.delivery
+        if self.results is not None:
+            plan.records.append(self.results.succeeded(delivery, outcome.value))
+        if delivery.once and self.replay is not None:
+            plan.records.append(self.replay.done_record(delivery))
+        plan.event = TaskSucceeded(**_ended(delivery))
+
+    def _rescheduled(self, plan: Plan, outcome: Rescheduled) -> None:
+        delivery = plan.delivery
+        ran = delivery.started_at is not None
+        attempts = delivery.attempt if (outcome.counts and ran) else delivery.attempts_before
+        if self.results is not None:
+            plan.records.append(self.results.retrying(delivery, attempts=attempts, error=outcome.error))
+        if delivery.once and self.replay is not None:
+            plan.records.append(self.replay.failed_record(delivery))
+        self._later(plan, outcome.delay_seconds, attempts)
+        plan.event = TaskRescheduled(
+            **_ended(delivery),
+            delay_seconds=outcome.delay_seconds,
+            error_type=outcome.error.type if outcome.error else None,
+        )
+
+    def _failed(self, plan: Plan, error: TaskError, code: str, *, expected: bool = False) -> None:
+        delivery = plan.delivery
+        if self.results is not None:
+            plan.records.append(self.results.failed(delivery, error))
+        if delivery.once and self.replay is not None:
+            plan.records.append(self.replay.failed_record(delivery, dead=True))
+        copied = self._wants_copy(delivery) and self._dead_letter(plan, code)
+        plan.event = TaskFailed(
+            **_ended(delivery),
+            error_type=error.type,
+            error_message=error.message,
+            frames=error.frames,
+            expected=expected,
+            dead_letter=copied,
+        )
+
+    def _dead_lettered(self, plan: Plan, outcome: DeadLettered) -> None:
+        error = outcome.error or TaskError("DeadLetter", outcome.reason)
+        ran = plan.delivery.started_at is not None
+        self._failed(plan, error, "DEAD_LETTER" if ran else "CRASHED")
+        plan.event = TaskDeadLettered(**_ended(plan.delivery), reason=outcome.reason)
+
+    def _released(self, plan: Plan, outcome: Released) -> None:
+        delivery = plan.delivery
+        if delivery.recorded and self.results is not None:
+            plan.records.append(self.results.released(delivery))
+        if delivery.once and self.replay is not None:
+            plan.records.append(self.replay.failed_record(delivery))
+        plan.hide_seconds = 0
+        plan.event = TaskReleased(**_ended(delivery))
+
+    # ---------------------------------------------------------------- the table of fates
+
+    def _refused(self, plan: Plan, outcome: Refused) -> None:
+        code, delivery = outcome.code, plan.delivery
+        if code in HOSTILE:
+            self._hostile_message(plan, code)
+        elif code == "CONTEXT":
+            # Never deleted: the misconfigured one is most likely this worker.
+            self._hide(plan, _backoff(delivery))
+        elif code == "DECODE":
+            self._refuse_for_good(plan, code, outcome.detail)
+        elif code in UNKNOWN:
+            self._unknown(plan, code, outcome.detail)
+        elif code == "NOT_YET":
+            wait = outcome.retry_after_seconds
+            self._later(plan, max(0.0, delivery.due_at - self.clock.now()) if wait is None else wait, delivery.attempts_hint)
+        elif code in ENDED:
+            self._ended_state(plan, code, outcome.detail)
+        elif code == "REPLAY" and outcome.retry_after_seconds is not None:
+            self._hide(plan, outcome.retry_after_seconds)
+        elif code == "REPLAY":
+            self._repeated(plan, outcome.detail)
+        else:
+            self._hide(plan, _backoff(delivery))
+        plan.event = MessageRefused(
+            code=code,
+            fate=plan.fate,
+            queue=delivery.queue,
+            detail=outcome.detail,
+            id=delivery.id,
+            task=delivery.task_name,
+            body_sha256=hashlib.sha256(delivery.body.encode()).hexdigest() if delivery.id is None else None,
+        )
+
+    def _hostile_message(self, plan: Plan, code: str) -> None:
+        now = self.clock.monotonic()
+        self._hostile = [at for at in self._hostile if now - at < 60]
+        if len(self._hostile) < HOSTILE_PER_MINUTE and self._dead_letter(plan, code):
+            self._hostile.append(now)
+
+    def _refuse_for_good(self, plan: Plan, code: str, detail: str) -> None:
+        if self.results is not None:
+            plan.records.append(self.results.failed(plan.delivery, TaskError(code, detail)))
+        self._dead_letter(plan, code)
+
+    def _unknown(self, plan: Plan, code: str, detail: str) -> None:
+        # Counted from when it could first run: a call that was delayed for a day has its hour, too.
+        delivery = plan.delivery
+        since = max(delivery.message.sent_at, delivery.due_at)
+        if self.clock.now() - since < self.unknown_grace_seconds:
+            self._hide(plan, _backoff(delivery))
+        elif delivery.id is not None:
+            self._refuse_for_good(plan, code, detail)
+        else:
+            self._dead_letter(plan, code)
+
+    def _ended_state(self, plan: Plan, code: str, detail: str) -> None:
+        delivery = plan.delivery
+        if self.results is not None:
+            plan.records.append(self.results.ended(delivery, code, detail))
+        if delivery.once and self.replay is not None:
+            plan.records.append(self.replay.failed_record(delivery, dead=True))
+
+    def _repeated(self, plan: Plan, state: str) -> None:
+        """An earlier delivery stored its end and was cut off before the message was gone: finish what it began."""
+        if state == "FAILURE" and self._wants_copy(plan.delivery):
+            self._dead_letter(plan, "FAILED")
+
+    # ---------------------------------------------------------------- later
+
+    def _later(self, plan: Plan, seconds: float, attempts: int) -> None:
+        """Hide, park, or without a store send again with a delay."""
+        delivery = plan.delivery
+        if self._can_hide(delivery, seconds):
+            self._hide(plan, seconds)
+            plan.park = self.parked is not None
+        elif self.parked is not None:
+            self.park(plan, seconds)
+        elif is_fifo(delivery.queue):
+            self._hide(plan, seconds)
+        else:
+            self._send_again(plan, seconds, attempts)
+
+    def _can_hide(self, delivery: Delivery, seconds: float) -> bool:
+        held = self.clock.now() - delivery.message.first_received_at
+        return (
+            seconds <= quotas.HIDE_SECONDS_MAX
+            and held + seconds < quotas.HIDE_TOTAL_SECONDS_MAX
+            and delivery.receipt.receive_count < quotas.HIDE_RECEIVE_COUNT_MAX
+            and not self.hidden.full()
+        )
+
+    def _hide(self, plan: Plan, seconds: float) -> None:
+        plan.hide_seconds = min(math.ceil(seconds), quotas.VISIBILITY_SECONDS_MAX)
+        plan.fate = "hidden"
+
+    def park(self, plan: Plan, seconds: float) -> None:
+        """The sealed bytes become a record; the message goes. The next delivery is a generation further."""
+        assert self.parked is not None
+        delivery = plan.delivery
+        due = self.clock.now() + seconds
+        plan.records += self.parked.records(
+            delivery.id or delivery.message.message_id,
+            queue=delivery.queue,
+            body=delivery.body,
+            due=due,
+            group=delivery.message.group,
+            generation=delivery.generation + 1,
+            until=max(due, delivery.expires_at or due) + quotas.FUTURE_SKEW_SECONDS,
+        )
+        plan.hide_seconds, plan.fate = None, "parked"
+
+    def _send_again(self, plan: Plan, seconds: float, attempts: int) -> None:
+        delivery = plan.delivery
+        held = min(math.ceil(seconds), quotas.DELAY_SECONDS_MAX)
+        attributes = {"g": str(delivery.generation + 1), "a": str(attempts)}
+        plan.sends.append(
+            (
+                delivery.queue,
+                Entry(
+                    id=delivery.id or delivery.message.message_id,
+                    body=delivery.body,
+                    delay_seconds=held,
+                    group=delivery.message.group,
+                    attributes=attributes,
+                ),
+            )
+        )
+        plan.fate = "sent again"
+
+    # ---------------------------------------------------------------- the dead-letter queue
+
+    def _wants_copy(self, delivery: Delivery) -> bool:
+        return delivery.task is None or delivery.task.options.dead_letter
+
+    def _dead_letter(self, plan: Plan, code: str) -> bool:
+        delivery = plan.delivery
+        target = dead_letter(delivery.queue)
+        if is_dead_letter(delivery.queue):
+            # A worker pointed at a dead-letter queue runs nothing, and must not empty it either.
+            self._hide(plan, _backoff(delivery))
+            return False
+        if not self.has_dead_letter(target):
+            return False
+        entry_id = delivery.id or delivery.message.message_id
+        fifo = is_fifo(delivery.queue)
+        plan.sends.append(
+            (
+                target,
+                Entry(
+                    id=entry_id,
+                    body=delivery.body,
+                    group=delivery.message.group or ("dead" if fifo else None),
+                    dedupe=f"{entry_id}.{delivery.generation}.dead" if fifo else None,
+                    attributes={"reason": code, "source": delivery.queue},
+                ),
+            )
+        )
+        plan.fate = "dead-lettered"
+        return True
+
+
+def _deleted_first(delivery: Delivery) -> bool:
+    return delivery.started_at is not None and delivery.task is not None and bool(delivery.task.options.at_most_once)
+
+
+def _backoff(delivery: Delivery) -> float:
+    return float(min(quotas.HIDE_SECONDS_MAX, 2 ** min(delivery.receipt.receive_count - 1, 10)))
+
+
+def _ended(delivery: Delivery) -> dict[str, Any]:
+    started, finished = delivery.started_at, delivery.finished_at
+    return {
+        "id": str(delivery.id),
+        "task": str(delivery.task_name),
+        "queue": binding(delivery.queue),
+        "attempt": delivery.attempt,
+        "wait_seconds": max(0.0, started - delivery.due_at) if started is not None else None,
+        "duration_seconds": max(0.0, finished - started) if started is not None and finished is not None else None,
+        "traceparent": delivery.traceparent,
+    }

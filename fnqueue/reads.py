@@ -1,0 +1,139 @@
+"""What a handle may do: read a record, cancel, make a status token; and what a status token may read.
+
+All of it over the store and the keys of one runtime. Who may not read sees what a stranger sees: UNKNOWN, or
+not found. Knows no framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fnqueue import codec
+from fnqueue.clock import Clock, to_datetime
+from fnqueue.errors import OptionInvalid, StoreMissing, TokenInvalid
+from fnqueue.runtime import Runtime
+from fnqueue.security import tokens
+from fnqueue.security.policy import PolicyContext
+from fnqueue.security.principal import Principal
+from fnqueue.state.results import Results, TaskRecord
+from fnqueue.task.handle import Handle, Progress, Result, State, pause
+
+REVOKED_FOR_SECONDS = 1_209_600.0  # SQS's longest retention: no message outlives the mark that stops it
+
+
+class StoreReads:
+    """`asked_by` None: the caller holds the handle that `defer` gave, and may read it."""
+
+    def __init__(self, runtime: Runtime, *, asked_by: Principal | None, subject: Callable[[], Principal]) -> None:
+        self._runtime, self._asked_by, self._subject = runtime, asked_by, subject
+
+    @property
+    def clock(self) -> Clock:
+        return self._runtime.clock
+
+    def record(self, handle: Handle[Any]) -> Result[Any]:
+        found = self._results("reading a state or result").read(handle.id)
+        if found is None:
+            known = handle.expires_at is not None and self.clock.now() < handle.expires_at
+            return Result(id=handle.id, task=handle.task, state="PENDING" if known else "UNKNOWN")
+        if not self._may_read(found):
+            return Result(id=handle.id, task=handle.task, state="UNKNOWN")
+        return to_result(found)
+
+    def cancel(self, handle: Handle[Any]) -> None:
+        control = self._runtime.control
+        if control is None:
+            raise StoreMissing("cancel()")
+        now = self.clock.now()
+        control.revoke(handle.id, until=max(handle.expires_at or 0, now + REVOKED_FOR_SECONDS))
+
+    def status_token(self, handle: Handle[Any], expires_seconds: float) -> str:
+        if not 1 <= expires_seconds <= 31_536_000:
+            raise OptionInvalid(f"expires_seconds={expires_seconds!r}: must be 1 to 31,536,000 (a year)")
+        self._results("a status token")
+        return tokens.make(
+            self._runtime.ring(),
+            id=handle.id,
+            task=handle.task,
+            subject=subject_of(self._subject()),
+            call_expires_at=handle.expires_at or 0,
+            expires_at=self.clock.now() + expires_seconds,
+        )
+
+    def by_token(self, token: str) -> Result[Any]:
+        """The result that a token names. Raises TokenInvalid: unknown, foreign, altered and expired look alike."""
+        claims = tokens.read(self._runtime.ring(), token, now=self.clock.now())
+        if claims.subject != subject_of(self._subject()):
+            raise TokenInvalid
+        handle: Handle[Any] = Handle(claims.id, task=claims.task, reads=self, expires_at=claims.call_expires_at)
+        return self.record(handle)
+
+    def wait(self, seconds: float) -> None:
+        pause(self.clock, seconds)
+
+    def _results(self, what: str) -> Results:
+        if self._runtime.results is None:
+            raise StoreMissing(what)
+        return self._runtime.results
+
+    def _may_read(self, record: TaskRecord) -> bool:
+        asker = self._asked_by
+        if asker is None or asker.id == record.principal:
+            return True
+        task = self._runtime.registry.find(record.task)
+        if task is None or task.options.read is None:
+            return False
+        context = PolicyContext(
+            phase="execute", task=record.task, args={}, principal=asker, deferred_at=to_datetime(record.deferred_at or 0)
+        )
+        return task.options.read.decide(context).verdict == "allow"
+
+
+def subject_of(principal: Principal) -> str:
+    return f"{principal.kind}:{principal.id}"
+
+
+def to_result(record: TaskRecord) -> Result[Any]:
+    state: State = record.state  # type: ignore[assignment]
+    return Result(
+        id=record.id,
+        task=record.task,
+        state=state,
+        value=codec.result_from_json(record.value_json) if record.value_json is not None else None,
+        error=record.error,
+        progress=_progress(record),
+        attempts=record.attempts,
+        deferred_at=to_datetime(record.deferred_at) if record.deferred_at is not None else None,
+        started_at=to_datetime(record.started_at) if record.started_at is not None else None,
+        finished_at=to_datetime(record.finished_at) if record.finished_at is not None else None,
+    )
+
+
+def status_json(result: Result[Any]) -> dict[str, Any]:
+    """What a status page may show: no traceback and no message of an exception, only its type."""
+    progress = result.progress
+    return {
+        "id": result.id,
+        "task": result.task,
+        "state": result.state,
+        "attempts": result.attempts,
+        "progress": {"done": progress.done, "total": progress.total, "message": progress.message} if progress else None,
+        "error": result.error.type if result.error else None,
+        "result": result.value if _plain(result.value) else None,
+        "deferred_at": result.deferred_at.isoformat() if result.deferred_at else None,
+        "started_at": result.started_at.isoformat() if result.started_at else None,
+        "finished_at": result.finished_at.isoformat() if result.finished_at else None,
+    }
+
+
+def _plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_plain(item) for item in value.values())
+    if isinstance(value, list):
+        return all(_plain(item) for item in value)
+    return value is None or isinstance(value, str | int | float | bool)
+
+
+def _progress(record: TaskRecord) -> Progress | None:
+    return record.progress  # type: ignore[return-value]

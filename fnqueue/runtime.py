@@ -1,0 +1,268 @@
+"""One application's wiring: settings become engines, keys and the two pipes (dispatch and execution).
+
+Built without I/O; everything is made at first use, once per process, and all faults of the settings
+are reported then, at once. `FnQueue` has one of these, or with Flask one per application.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from fnqueue import policies, quotas
+from fnqueue.backends import Engine, connect, sqlite_path, url_faults
+from fnqueue.clock import Clock, SystemClock
+from fnqueue.dispatch import Dispatch, SendPowers
+from fnqueue.errors import KeyInvalid, SettingsInvalid
+from fnqueue.events import Events
+from fnqueue.execution.execute import Executor, Powers
+from fnqueue.execution.settle import SettlePowers, Settler
+from fnqueue.middleware import Middleware
+from fnqueue.registry import Registry
+from fnqueue.security.envelope import mac, seal_record, unseal_record
+from fnqueue.security.keys import KeyRing, KeySource, key_source, memory_source
+from fnqueue.security.policy import Policy
+from fnqueue.security.principal import Principal
+from fnqueue.settings import Settings
+from fnqueue.state.control import Control
+from fnqueue.state.dedupe import Dedupe
+from fnqueue.state.parked import Parked
+from fnqueue.state.replay import Replay
+from fnqueue.state.results import Results
+from fnqueue.task.task import Task
+
+
+def _nobody() -> Principal | None:
+    return None
+
+
+def _no_scope(task: Task[Any, Any, Any]) -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+@dataclass(kw_only=True)
+class Hooks:
+    """What a framework, or the user, plugs in. Functions; set before first use."""
+
+    #: The principal of the request under way; None when there is no request or nobody is logged in.
+    request_principal: Callable[[], Principal | None] = _nobody
+    #: Whether a request is under way: decides what the text of a denied call says.
+    in_request: Callable[[], bool] = lambda: False
+    #: id -> the principal as it is now, None if gone. None: principals are not reloaded.
+    load_principal: Callable[[str], Principal | None] | None = None
+    #: Around authorising and running: an application context.
+    scope: Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]] = _no_scope
+    #: A status token becomes a url.
+    status_url: Callable[[str], str] | None = None
+
+
+@dataclass(kw_only=True)
+class Runtime:
+    settings: Settings
+    registry: Registry
+    hooks: Hooks = field(default_factory=Hooks)
+    clock: Clock = field(default_factory=SystemClock)
+    events: Events = field(default_factory=Events)
+    middleware: list[Middleware] = field(default_factory=list)
+    keys_override: KeySource | None = None
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _checked: bool = False
+
+    # ---------------------------------------------------------------- engines and keys
+
+    @cached_property
+    def engine(self) -> Engine:
+        with self._lock:
+            if "engine" in self.__dict__:  # another thread was first
+                return self.__dict__["engine"]  # type: ignore[no-any-return]
+            return connect(self.settings, self.clock)
+
+    @cached_property
+    def keys(self) -> KeySource:
+        if self.keys_override is not None:
+            return self.keys_override
+        settings = self.settings
+        if settings.keys or settings.keys_file:
+            return key_source(settings.keys, settings.keys_file, clock=self.clock)
+        path = sqlite_path(settings.url)
+        if path is None:
+            return memory_source()
+        return key_source(None, os.path.join(os.path.dirname(path), "fnqueue.keys"), clock=self.clock, create=True)
+
+    def ring(self) -> KeyRing:
+        return self.keys.ring()
+
+    # ---------------------------------------------------------------- faults
+
+    def faults(self) -> list[str]:
+        """All that is wrong, one sentence each; empty: web and worker may start. Reads the key file, no network."""
+        found = url_faults(self.settings)
+        if found:
+            return found
+        return self._key_faults() + self._environment_faults() + self._policy_faults() + self._store_faults()
+
+    def check(self) -> None:
+        """Raises SettingsInvalid with every fault. Once it passed it is not asked again."""
+        if self._checked:
+            return
+        found = self.faults()
+        if found:
+            raise SettingsInvalid(found)
+        self._checked = True
+
+    def _key_faults(self) -> list[str]:
+        settings = self.settings
+        if settings.keys and settings.keys_file:
+            return ["FNQUEUE_KEYS and FNQUEUE_KEYS_FILE are both set: give one of them"]
+        if not self.engine.embedded and not settings.keys and not settings.keys_file and self.keys_override is None:
+            return ["FNQUEUE_KEYS is not set, and on SQS there is no default: make a key with: fnqueue keys new"]
+        try:
+            self.ring()
+        except SettingsInvalid as error:
+            return list(error.faults)
+        except KeyInvalid as error:
+            return [str(error)]
+        return []
+
+    def _environment_faults(self) -> list[str]:
+        if not self.engine.local and self.settings.environment == "default":
+            return [
+                "FNQUEUE_ENVIRONMENT is not set: name it (production, staging), so that one cannot run the other's messages"
+            ]
+        return []
+
+    def open_tasks(self) -> list[Task[Any, Any, Any]]:
+        """Tasks that anybody may defer because neither they nor the settings name a policy."""
+        if self.settings.default_policy is not None:
+            return []
+        return [task for task in self.registry if task.policy is None]
+
+    def _policy_faults(self) -> list[str]:
+        if self.engine.embedded or not self.open_tasks():
+            return []
+        tasks = self.open_tasks()
+        shown = ", ".join(f"{task.name} ({task.where})" for task in tasks[:5]) + (", ..." if len(tasks) > 5 else "")
+        plural = "1 task has" if len(tasks) == 1 else f"{len(tasks)} tasks have"
+        return [
+            f"{plural} no policy: {shown}. "
+            'Give each policy=..., or set FNQUEUE_DEFAULT_POLICY="authenticated" (or "public").'
+        ]
+
+    def _store_faults(self) -> list[str]:
+        if self.engine.store is not None:
+            return []
+        once = [task.name for task in self.registry if task.options.once]
+        if not once:
+            return []
+        return [f"once=True needs a store, and FNQUEUE_STORE_URL is not set: {', '.join(once)}"]
+
+    # ---------------------------------------------------------------- state
+
+    @cached_property
+    def results(self) -> Results | None:
+        store = self.engine.store
+        return Results(store, self.clock, self._seal_result, self._unseal_result) if store else None
+
+    @cached_property
+    def replay(self) -> Replay | None:
+        return Replay(self.engine.store, self.clock) if self.engine.store else None
+
+    @cached_property
+    def parked(self) -> Parked | None:
+        return Parked(self.engine.store, self.clock) if self.engine.store else None
+
+    @cached_property
+    def dedupe(self) -> Dedupe | None:
+        return Dedupe(self.engine.store, self.clock) if self.engine.store else None
+
+    @cached_property
+    def control(self) -> Control | None:
+        return Control(self.engine.store, self.clock, self._mac) if self.engine.store else None
+
+    def _seal_result(self, purpose_id: str, data: bytes) -> bytes:
+        return seal_record(self.ring(), "result", purpose_id, data)
+
+    def _unseal_result(self, purpose_id: str, data: bytes) -> bytes:
+        return unseal_record(self.ring(), "result", purpose_id, data)
+
+    def _mac(self, data: bytes) -> bytes:
+        return mac(self.ring().primary, "token", data)
+
+    # ---------------------------------------------------------------- the two pipes
+
+    @cached_property
+    def dispatch(self) -> Dispatch:
+        self.check()
+        settings = self.settings
+        return Dispatch(
+            SendPowers(
+                keys=self.ring,
+                environment=settings.environment,
+                broker=self.engine.broker,
+                clock=self.clock,
+                events=self.events,
+                policy_of=self.policy_of,
+                priority_queues=settings.priority_queues,
+                middleware=tuple(self.middleware),
+                parked=self.parked,
+                dedupe=self.dedupe,
+                max_body_bytes=settings.max_body_bytes or quotas.BODY_BYTES_MAX,
+            )
+        )
+
+    def executor(self, **powers: Any) -> Executor:
+        """A pipe for a worker. `powers`: what the worker adds, as `find`, `extend`, `worker`."""
+        self.check()
+        settings = self.settings
+        given: dict[str, Any] = {
+            "find": self.registry.find,
+            "keys": self.ring,
+            "environment": settings.environment,
+            "clock": self.clock,
+            "events": self.events,
+            "load_principal": self.reload,
+            "policy_of": self.policy_of,
+            "results": self.results,
+            "replay": self.replay,
+            "scope": self.hooks.scope,
+            "middleware": tuple(self.middleware),
+            "max_crashes": settings.max_crashes,
+            "lease_seconds": settings.visibility_seconds,
+        }
+        return Executor(Powers(**(given | powers)))
+
+    def settler(self, **powers: Any) -> Settler:
+        given: dict[str, Any] = {
+            "broker": self.engine.broker,
+            "clock": self.clock,
+            "events": self.events,
+            "together": self.engine.together,
+            "results": self.results,
+            "replay": self.replay,
+            "parked": self.parked,
+            "store": self.engine.store,
+            "unknown_grace_seconds": self.settings.unknown_grace_seconds,
+        }
+        return Settler(SettlePowers(**(given | powers)))
+
+    def policy_of(self, task: Task[Any, Any, Any]) -> Policy:
+        if task.policy is not None:
+            return task.policy
+        return policies.authenticated if self.settings.default_policy == "authenticated" else policies.public
+
+    def reload(self, signed: Principal) -> Principal | None:
+        """The signed principal as it is now: rights that it lost are lost, rights that it gained do not count."""
+        load = self.hooks.load_principal
+        if load is None or signed.kind != "user":
+            return signed
+        now = load(signed.id)
+        return None if now is None else signed.narrowed_to(now)
+
+    def close(self) -> None:
+        if "engine" in self.__dict__:
+            self.engine.close()
