@@ -24,16 +24,9 @@ _WRITE_FAILED = {
 }
 
 
-def translate(error: BaseException, path: str | None) -> BaseException:
-    """The error that the caller of a Database gets for `error`. A new one for each call, or `error` itself."""
-    if isinstance(error, sqlite3.Error):
-        return _of_sqlite(error, path or "the database in memory")
-    if isinstance(error, OSError) and path is not None:
-        return _of_system(error, path)
-    return error
-
-
-def _of_sqlite(error: sqlite3.Error, path: str) -> BaseException:
+def of_sqlite(error: sqlite3.Error, path: str | None) -> Exception:
+    """The error that the caller of a Database gets for SQLite's. A new one for each call, or `error` itself."""
+    path = path or "the database in memory"
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:  # raised by the sqlite3 module itself: a mistake in a work
         return error
@@ -60,7 +53,8 @@ def _of_sqlite(error: sqlite3.Error, path: str) -> BaseException:
     return error
 
 
-def _of_system(error: OSError, path: str) -> BaseException:
+def of_system(error: OSError, path: str) -> Exception:
+    """For an error of a file that we opened ourselves."""
     if error.errno in _NO_ROOM:
         return full(path)
     if error.errno in _NOT_ALLOWED:

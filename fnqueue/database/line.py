@@ -58,10 +58,8 @@ class Line:
 
     def next(self) -> Write | None:
         """For the leader: one more to take along."""
-        try:
-            return self._waiting.popleft()
-        except IndexError:
-            return None
+        with self._mutex:
+            return self._waiting.popleft() if self._waiting else None
 
     def put_back(self, writes: list[Write]) -> None:
         """For the leader: these were not done. They are first in line again."""

@@ -14,6 +14,8 @@ from __future__ import annotations
 import os
 import time
 
+from fnqueue.database import faults
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -27,22 +29,31 @@ class Turnstile:
     """`enter` before the transaction begins, `leave` when it has ended. One thread of a process at a time."""
 
     def __init__(self, path: str | None) -> None:
+        self._path = path or ""
         self._paths = (f"{path}.turn", f"{path}.write") if path is not None and fcntl is not None else None
         self._files: tuple[int, int] | None = None
 
     def enter(self, seconds: float) -> None:
-        """Raises TimeoutError after `seconds`, OSError when the files cannot be made."""
+        """Raises DatabaseBusy after `seconds`."""
         if self._paths is None:
             return
-        if self._files is None:
-            self._files = (_open(self._paths[0]), _open(self._paths[1]))
-        turn, write = self._files
-        deadline = time.monotonic() + seconds
-        _take(turn, deadline)
         try:
-            _take(write, deadline)
-        finally:
-            fcntl.flock(turn, fcntl.LOCK_UN)
+            turn, write = self._opened(*self._paths)
+            deadline = time.monotonic() + seconds
+            _take(turn, deadline)
+            try:
+                _take(write, deadline)
+            finally:
+                fcntl.flock(turn, fcntl.LOCK_UN)
+        except TimeoutError:
+            raise faults.busy(self._path) from None
+        except OSError as error:
+            raise faults.of_system(error, self._path) from error
+
+    def _opened(self, turn: str, write: str) -> tuple[int, int]:
+        if self._files is None:
+            self._files = (_open(turn), _open(write))
+        return self._files
 
     def leave(self) -> None:
         if self._files is not None:

@@ -1,0 +1,207 @@
+"""The connections that this process has open to one file: one that writes, a few that read, one that watches.
+
+SQLite keeps its locks in tables per process, and a fork copies them: a child that opens the file beside inherited
+connections believes to hold the parent's locks, and may lose data when the parent closes. So all
+connections are closed before a fork, and opened again on both sides when next used (`hold`, `release`).
+A thread that holds on to one for two seconds is not waited for; what it uses is ended in the child.
+Knows nothing of transactions or threads in line.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+
+from fnqueue.database import faults, migrations
+from fnqueue.database.turnstile import Turnstile
+from fnqueue.errors import DatabaseError
+
+_IDLE_READERS_MAX = 8
+_WAL_BYTES_KEPT = 64 * 1024 * 1024
+
+
+class Connections:
+    """`path` None: in memory, one connection for all. `synchronous`: SQLite's, of the writer."""
+
+    def __init__(self, path: str | None, synchronous: str, busy_seconds: float) -> None:
+        self.path = path
+        self.busy_seconds = busy_seconds
+        self.components: dict[str, tuple[str, ...]] = {}
+        self.ready = False  # the file is ours and has the tables
+        self._synchronous = synchronous
+        self._writer: sqlite3.Connection | None = None
+        self._idle: list[sqlite3.Connection] = []
+        self._borrowed: set[sqlite3.Connection] = set()
+        self._watch: sqlite3.Connection | None = None
+        self._version = -1
+        self._make_locks()
+
+    def _make_locks(self) -> None:
+        self._preparing = threading.Lock()
+        self._pool = threading.Condition(threading.Lock())
+
+    # ------------------------------------------------------------------ the file
+
+    def prepare(self) -> None:
+        """Once per process: the file is there, is ours, and has its tables. In memory, the first write makes them."""
+        if self.ready or self.path is None:
+            return
+        with self._preparing:
+            if self.ready:
+                return
+            _make_private(self.path)
+            connection = self._open()
+            try:
+                if migrations.are_due(connection, self.components, self.path):
+                    self._make_tables(connection)
+                self.ready = True
+            finally:
+                connection.close()
+
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
+        door = Turnstile(self.path)  # its own: the process' is the leader's
+        try:
+            door.enter(self.busy_seconds)
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            if mode != "wal":
+                raise DatabaseError(f"{self.path}: SQLite's write-ahead log does not work here. Use a local disk.")
+            connection.execute("BEGIN IMMEDIATE")
+            migrations.run(connection, self.components, self.path)
+            connection.execute("COMMIT")
+        finally:
+            door.close()
+
+    def make_tables_inside(self, connection: sqlite3.Connection) -> None:
+        """In a transaction under way: for the file in memory, and for a component registered after the first use."""
+        if not self.ready:
+            migrations.run(connection, self.components, self.path)
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path or ":memory:",
+            timeout=self.busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        connection.execute("PRAGMA temp_store=MEMORY")
+        return connection
+
+    # ------------------------------------------------------------------ writing
+
+    def writer(self) -> sqlite3.Connection:
+        """For the thread that leads."""
+        if self._writer is None:
+            connection = self._open()
+            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+            connection.execute("PRAGMA fullfsync=ON")  # macOS: its fsync alone does not reach the disk
+            connection.execute("PRAGMA cache_spill=OFF")  # nothing of a transaction is in the log before its commit
+            connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES_KEPT}")
+            self._writer = connection
+        return self._writer
+
+    def is_writer(self, connection: sqlite3.Connection) -> bool:
+        return connection is self._writer
+
+    # ------------------------------------------------------------------ reading
+
+    def borrow(self) -> sqlite3.Connection:
+        """A connection to read with, to be given back."""
+        with self._pool:
+            connection = self._idle.pop() if self._idle else self._open()
+            self._borrowed.add(connection)
+            return connection
+
+    def give_back(self, connection: sqlite3.Connection) -> None:
+        try:
+            if connection.in_transaction:
+                connection.rollback()
+        finally:
+            with self._pool:
+                if connection in self._borrowed:
+                    self._borrowed.remove(connection)
+                    self._keep_or_close(connection)
+                if not self._borrowed:
+                    self._pool.notify_all()
+
+    def _keep_or_close(self, connection: sqlite3.Connection) -> None:
+        if len(self._idle) < _IDLE_READERS_MAX and not connection.in_transaction:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def changed(self) -> bool:
+        """Has any other connection committed since last asked? 5 us. Asked by one thread at a time."""
+        if self.path is None or not os.path.exists(self.path):
+            return False
+        with self._pool:
+            try:
+                if self._watch is None:
+                    self._watch, self._version = self._open(), -1
+                last = self._version
+                (self._version,) = self._watch.execute("PRAGMA data_version").fetchone()
+            except sqlite3.Error:  # whoever reads or writes next will say it
+                return False
+        return last not in (-1, self._version)
+
+    # ------------------------------------------------------------------ end, and fork
+
+    def close(self) -> None:
+        """Close what nobody uses. The caller leads, so nobody writes."""
+        with self._pool:
+            self._close_idle()
+        self._close_writer()
+        if self.path is None:
+            self.ready = False
+
+    def _close_idle(self) -> None:
+        for connection in [*self._idle, *([self._watch] if self._watch else [])]:
+            connection.close()
+        self._idle, self._watch = [], None
+
+    def _close_writer(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def hold(self, *, leads: bool, seconds: float) -> None:
+        """Before a fork: close all, waiting up to `seconds` for those who read. `leads`: nobody else writes."""
+        deadline = time.monotonic() + seconds
+        self._pool.acquire()
+        while self._borrowed and (left := deadline - time.monotonic()) > 0:
+            self._pool.wait(left)
+        if self.path is not None:
+            self._close_idle()
+            if leads:
+                self._close_writer()
+
+    def release(self) -> None:
+        """After a fork, in the parent."""
+        self._pool.release()
+
+    def disown(self) -> None:
+        """After a fork, in the child: end what a thread was using that is not here.
+
+        Its transaction wrote nothing to the file yet (cache_spill), and the locks that end are this process' alone.
+        """
+        if self.path is not None:
+            for connection in [*self._borrowed, *([self._writer] if self._writer else [])]:
+                try:
+                    connection.rollback()
+                    connection.close()
+                except sqlite3.Error:
+                    pass
+            self._writer, self._borrowed, self.ready = None, set(), False
+        self._make_locks()
+
+
+def _make_private(path: str) -> None:
+    """Make the file, 0600. Only when it is not there: closing a file that SQLite has open would drop its locks."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise faults.of_system(error, path) from error

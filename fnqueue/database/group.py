@@ -1,0 +1,150 @@
+"""One transaction and the works that share it.
+
+The works run without savepoints, because nearly none fails. If one raises, all is rolled back and each
+runs again under a savepoint of its own, so that the error is its caller's alone.
+Knows nothing of files, locks or tables.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from fnqueue.database.line import Line, Write
+
+T = TypeVar("T")
+
+GROUP_MAX = 64
+GROUP_SECONDS = 0.005
+
+
+class Transaction:
+    """What a work runs in, seen by the works inside it."""
+
+    __slots__ = ("bell", "careful", "connection", "spoiled")
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+        self.bell = False  # asked for by a nested work
+        self.careful = False  # nested works get savepoints too
+        self.spoiled = False  # a nested work failed half-way
+
+    def nest(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` here and now. If it raises, nothing that it did stays, even if its caller catches that."""
+        if self.careful:
+            return _under_savepoint(self.connection, work)
+        before = self.connection.total_changes
+        try:
+            return work(self.connection)
+        except BaseException:
+            self.spoiled = self.spoiled or self.connection.total_changes != before
+            raise
+
+
+class Here(threading.local):
+    """What this thread is inside of."""
+
+    writing: Transaction | None = None
+    reading: sqlite3.Connection | None = None
+
+
+class Group:
+    """The leader's work, and those that it takes along from the line while it runs."""
+
+    def __init__(self, first: Write, line: Line, here: Here) -> None:
+        self.writes = [first]
+        self.committed = False
+        self._line = line
+        self._here = here
+
+    def commit(
+        self, connection: sqlite3.Connection, make_tables: Callable[[], None], still_ours: Callable[[], None]
+    ) -> bool:
+        """Run all and commit. Returns whether the bell is to ring. Works' errors are left in `writes`.
+
+        `make_tables` is called first in the transaction, `still_ours` before the commit: it raises in a forked child.
+        Raises what BEGIN or COMMIT do; then nothing is committed.
+        """
+        transaction = Transaction(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            make_tables()
+            if self._run(transaction):
+                still_ours()
+                self._commit(connection)
+            else:
+                connection.rollback()
+                self._run_carefully(transaction, still_ours)
+        except BaseException:
+            connection.rollback()
+            raise
+        return transaction.bell or any(write.bell and write.error is None for write in self.writes)
+
+    def _run(self, transaction: Transaction) -> bool:
+        """Run works until there are no more, or enough. False: one failed, and nothing may be kept."""
+        deadline = time.monotonic() + GROUP_SECONDS
+        write: Write | None = self.writes[0]
+        self._here.writing = transaction
+        try:
+            while write is not None:
+                write.result = write.work(transaction.connection)
+                if transaction.spoiled:
+                    return False
+                write = self._line.next() if len(self.writes) < GROUP_MAX and time.monotonic() < deadline else None
+                if write is not None:
+                    self.writes.append(write)
+            return True
+        except Exception as error:
+            if len(self.writes) == 1:
+                self.writes[0].error = error
+            return False
+        finally:
+            self._here.writing = None
+
+    def _run_carefully(self, transaction: Transaction, still_ours: Callable[[], None]) -> None:
+        connection = transaction.connection
+        transaction.careful, transaction.bell = True, False
+        while rest := [write for write in self.writes if write.error is None]:
+            connection.execute("BEGIN IMMEDIATE")
+            # An error may end the whole transaction (a full disk does): then the others start over without that work.
+            if all(self._run_one(transaction, write) for write in rest):
+                still_ours()
+                self._commit(connection)
+                return
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.execute("COMMIT")
+            self.committed = True
+        except sqlite3.Error:
+            raise
+        except BaseException:  # Ctrl-C, seen when COMMIT had returned
+            self.committed = not connection.in_transaction
+            raise
+
+    def _run_one(self, transaction: Transaction, write: Write) -> bool:
+        """False when the transaction is gone."""
+        self._here.writing = transaction
+        try:
+            write.result = _under_savepoint(transaction.connection, write.work)
+        except Exception as error:
+            write.error = error
+        finally:
+            self._here.writing = None
+        return transaction.connection.in_transaction
+
+
+def _under_savepoint(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:
+    connection.execute("SAVEPOINT work")
+    try:
+        result = work(connection)
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO work")
+            connection.execute("RELEASE work")
+        raise
+    connection.execute("RELEASE work")
+    return result
