@@ -168,6 +168,10 @@ class Database:
         if not self._connections.is_writer(connection):
             raise DatabaseError(f"forked inside a write to {self.path}: only the parent can go on with it.")
 
+    def is_writing(self) -> bool:
+        """Whether the caller is inside a work of `write`: then nobody else can write, and waiting is in vain."""
+        return self._here.writing is not None
+
     # ------------------------------------------------------------------ bell
 
     def bell_count(self) -> int:

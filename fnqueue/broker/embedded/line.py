@@ -1,0 +1,72 @@
+"""What a queue's line of messages can do, whether standard or FIFO. One lives for one transaction.
+
+Knows nothing of receipts' texts or of waiting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from fnqueue.broker.base import Entry
+from fnqueue.broker.embedded.checks import Fault
+
+
+class Delivered(NamedTuple):
+    """One delivery, as the tables have it. `attributes` is JSON."""
+
+    row: int
+    receives: int
+    sent_at: float
+    first_received_at: float
+    group: str | None
+    dedupe: str | None
+    attributes: str | None
+    source: str | None
+    body: str
+
+
+class Counts(NamedTuple):
+    visible: int
+    in_flight: int
+    delayed: int
+    oldest_sent_at: float | None
+
+
+class Line(Protocol):
+    def send(self, entries: Sequence[Entry]) -> list[int]:
+        """Append; the rows' numbers. A FIFO duplicate gets the row of the first one. Entries were checked."""
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether a receive may find something. Reads only."""
+        ...
+
+    def due_at(self) -> float | None:
+        """When the next hidden message can be visible, if nothing happens before."""
+        ...
+
+    def receive(self, count: int, visibility_seconds: float) -> list[Delivered]:
+        """Up to `count`. None although one was ready: it was expired or dead, and is gone; ask again."""
+        ...
+
+    def delete(self, row: int, receives: int) -> bool:
+        """False: refused, because a FIFO delivery's time is over."""
+        ...
+
+    def change(self, row: int, receives: int, seconds: int) -> tuple[Fault | None, bool]:
+        """A fault ("" stands for the handle's text), and whether it is visible sooner than it was."""
+        ...
+
+    def counts(self) -> Counts: ...
+
+    def purge(self) -> None: ...
+
+
+def attributes_text(attributes: Mapping[str, str]) -> str | None:
+    return json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":")) if attributes else None
+
+
+def attributes_of(text: str | None) -> dict[str, str]:
+    return json.loads(text) if text else {}

@@ -1,0 +1,109 @@
+"""Standard queues: every message for itself, in about the order of sending.
+
+The line is one index on (queue, ready_at): a receive takes its beginning, so a backlog of a million costs what
+one of ten does. A message given back at once (visibility 0) keeps its old place; one whose time ran out
+comes back at the place of its deadline, behind what was sent before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fnqueue import quotas
+from fnqueue.broker.base import Entry
+from fnqueue.broker.embedded import checks, redrive
+from fnqueue.broker.embedded.checks import Fault
+from fnqueue.broker.embedded.line import Counts, Delivered, attributes_text
+from fnqueue.broker.embedded.queues import Queue
+from fnqueue.database import Connection
+
+_SEND = "INSERT INTO message (queue, ready_at, sent_at, group_id, attributes, body) VALUES (?, ?, ?, ?, ?, ?)"
+_READY = "SELECT 1 FROM message WHERE queue = ? AND ready_at <= ? LIMIT 1"
+_DUE = "SELECT min(ready_at) FROM message WHERE queue = ? AND ready_at > ?"
+_RECEIVE = """
+    UPDATE message SET ready_at = ?1, receives = receives + 1, received_at = ?3,
+                       first_received_at = coalesce(first_received_at, ?3)
+    WHERE id IN (SELECT id FROM message WHERE queue = ?2 AND ready_at <= ?3
+                 ORDER BY ready_at, sent_at, receives LIMIT ?4)
+    RETURNING id, receives, sent_at, first_received_at, group_id, NULL, attributes, source, body
+"""
+_DELETE = "DELETE FROM message WHERE id = ? AND queue = ? AND receives = ?"
+_FIND = "SELECT ready_at, sent_at, received_at FROM message WHERE id = ? AND queue = ? AND receives = ? AND sent_at > ?"
+_HIDE = "UPDATE message SET ready_at = ? WHERE id = ?"
+_COUNTS = """
+    SELECT coalesce(sum(ready_at <= ?2), 0), coalesce(sum(ready_at > ?2 AND receives > 0), 0),
+           coalesce(sum(ready_at > ?2 AND receives = 0), 0), min(sent_at)
+    FROM message WHERE queue = ?1 AND sent_at > ?3
+"""
+# What was sent before the retention began is near the front: a delay moved it 900 s back at most.
+_SWEEP = """
+    DELETE FROM message WHERE id IN (
+        SELECT id FROM message
+        WHERE queue = ?1 AND ready_at <= ?2 + 900 AND ready_at <= ?3 AND sent_at <= ?2 LIMIT 5000)
+"""
+
+
+class StandardLine:
+    def __init__(self, connection: Connection, queue: Queue, now: float) -> None:
+        self._connection = connection
+        self._queue = queue
+        self._now = now
+        self._oldest = now - queue.retention_seconds  # what was sent then, or before, is expired
+
+    def send(self, entries: Sequence[Entry]) -> list[int]:
+        execute, queue, now = self._connection.execute, self._queue.id, self._now
+        default = self._queue.delay_seconds
+        rows = []
+        for entry in entries:
+            ready_at = now + (entry.delay_seconds or default)
+            values = (queue, ready_at, now, entry.group, attributes_text(entry.attributes), entry.body)
+            rows.append(execute(_SEND, values).lastrowid or 0)
+        return rows
+
+    def is_ready(self) -> bool:
+        return self._connection.execute(_READY, (self._queue.id, self._now)).fetchone() is not None
+
+    def due_at(self) -> float | None:
+        (due,) = self._connection.execute(_DUE, (self._queue.id, self._now)).fetchone()
+        return due  # type: ignore[no-any-return]
+
+    def receive(self, count: int, visibility_seconds: float) -> list[Delivered]:
+        values = (self._now + visibility_seconds, self._queue.id, self._now, count)
+        taken = sorted(map(Delivered._make, self._connection.execute(_RECEIVE, values)))  # RETURNING has no order
+        most = self._queue.max_receive_count
+        kept = [one for one in taken if one.sent_at > self._oldest and (most is None or one.receives <= most)]
+        if len(kept) < len(taken):
+            self._remove(set(taken) - set(kept))
+        return kept
+
+    def _remove(self, unwanted: set[Delivered]) -> None:
+        """The expired vanish, and those received too often move to the dead-letter queue."""
+        dead = [one.row for one in unwanted if one.sent_at > self._oldest]
+        if dead:
+            redrive.bury_standard(self._connection, self._queue, dead, self._now)
+        expired = [(one.row,) for one in unwanted if one.sent_at <= self._oldest]
+        if expired:
+            self._connection.executemany("DELETE FROM message WHERE id = ?", expired)
+            self._connection.execute(_SWEEP, (self._queue.id, self._oldest, self._now))
+
+    def delete(self, row: int, receives: int) -> bool:
+        self._connection.execute(_DELETE, (row, self._queue.id, receives))
+        return True
+
+    def change(self, row: int, receives: int, seconds: int) -> tuple[Fault | None, bool]:
+        found = self._connection.execute(_FIND, (row, self._queue.id, receives, self._oldest)).fetchone()
+        if found is None:
+            return checks.not_available(checks.handle(self._queue.id, row, receives)), False
+        was_ready_at, sent_at, received_at = found
+        if self._now + seconds > received_at + quotas.VISIBILITY_SECONDS_MAX:
+            return checks.beyond_total(seconds), False
+        ready_at = self._now + seconds if seconds else min(sent_at, self._now)
+        self._connection.execute(_HIDE, (ready_at, row))
+        return None, ready_at < was_ready_at
+
+    def counts(self) -> Counts:
+        row = self._connection.execute(_COUNTS, (self._queue.id, self._now, self._oldest)).fetchone()
+        return Counts(*row)
+
+    def purge(self) -> None:
+        self._connection.execute("DELETE FROM message WHERE queue = ?", (self._queue.id,))
