@@ -1,0 +1,160 @@
+"""`FnQueue` for Flask: one object for any number of apps, made at import time before any app exists.
+
+It keeps no app: which one is meant is asked of `current_app` at each call, and what belongs to an app lies in
+`app.extensions["fnqueue"]`. `init_app` opens nothing and starts nothing.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from flask import Flask, Request, current_app, has_app_context, has_request_context, request
+
+from fnqueue.app import FnQueue as CoreFnQueue
+from fnqueue.dispatch import Prepared
+from fnqueue.errors import AppNotFound, OptionInvalid
+from fnqueue.runtime import Runtime
+from fnqueue.security.principal import Principal
+from fnqueue.task.task import Task
+
+from flask_fnqueue import refusals, status
+from flask_fnqueue.principals import login_principal, principal_of
+from flask_fnqueue.state import EXTENSION, FlaskState
+
+E = TypeVar("E")
+
+NO_CONTEXT = (
+    "fnqueue needs an application context here, to know which app's queue is meant.\n"
+    "Wrap it: with app.app_context(): ..."
+)
+NO_APP_YET = "This FnQueue was not given to any app yet: fn.init_app(app), in the app's factory."
+
+
+class FnQueue(CoreFnQueue):
+    """Background functions of a Flask application.
+
+    `FnQueue(app)` or `fn = FnQueue()` and later `fn.init_app(app)`. `settings` and `defaults` count where neither
+    the app's configuration nor the environment says otherwise. See `fnqueue.app.FnQueue` for the verbs.
+    """
+
+    def __init__(self, app: Flask | None = None, *, settings: Mapping[str, Any] | None = None, **defaults: Any) -> None:
+        super().__init__()
+        self._defaults = (dict(settings or {}), defaults)
+        self._states: weakref.WeakSet[FlaskState] = weakref.WeakSet()
+        self._custom_principal = False
+        self.hooks.request_principal = _request_principal
+        self.hooks.in_request = has_request_context
+        self.hooks.status_url = status.status_url
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask, *, url: str | None = None, **defaults: Any) -> None:
+        """Make this object known to `app`. No I/O, no thread; the configuration is read at first use.
+
+        `url` and `defaults` are settings that the app's configuration and the environment may overrule.
+        Raises RuntimeError when the app has an FnQueue already.
+        """
+        if EXTENSION in app.extensions:
+            same = app.extensions[EXTENSION].fn is self
+            raise RuntimeError(
+                f"the app {app.import_name!r} has {'this' if same else 'another'} FnQueue already: "
+                "call init_app once per app (FnQueue(app) is that call)"
+            )
+        given = {"url": url, **defaults} if url is not None else defaults
+        state = FlaskState(
+            app=app, fn=self, defaults=(*self._defaults, given), custom_principal=self._custom_principal
+        )
+        app.extensions[EXTENSION] = state
+        self._states.add(state)
+        refusals.register(app)
+        status.register(app)
+        app.shell_context_processor(self._shell_context)
+
+    # ---------------------------------------------------------------- which app
+
+    def state(self) -> FlaskState:
+        """What the current app has of this object. Raises AppNotFound, which says what to do."""
+        if not has_app_context():
+            raise AppNotFound(NO_CONTEXT if len(self._states) else f"{NO_CONTEXT}\n{NO_APP_YET}")
+        name = current_app.import_name
+        found = current_app.extensions.get(EXTENSION)
+        if found is None:
+            raise AppNotFound(
+                f"the current app {name!r} has no fnqueue: call fn.init_app(app) where it is made{self._others()}"
+            )
+        if found.fn is not self:
+            raise AppNotFound(
+                f"the current app {name!r} has another FnQueue than the one that this task belongs to: "
+                f"give the app this one with fn.init_app(app), or register the task with the app's{self._others()}"
+            )
+        return cast(FlaskState, found)
+
+    def _others(self) -> str:
+        names = sorted({repr(state.app.import_name) for state in self._states})
+        return f". This FnQueue belongs to {', '.join(names)}." if names else "."
+
+    def runtime(self) -> Runtime:
+        return self.state().runtime
+
+    def close(self) -> None:
+        """Let go of files and connections, of all apps. They are opened anew when used again."""
+        for state in list(self._states):
+            state.close()
+
+    def on(self, event: type[E], callback: Callable[[E], None]) -> None:
+        """Call `callback` at each event of this type (`fnqueue.events`), of all apps. In web and worker alike."""
+        super().on(event, callback)
+        for state in list(self._states):
+            if state.existing is not None:
+                state.existing.events.on(event, callback)
+
+    # ---------------------------------------------------------------- principals
+
+    def principal(self, function: Callable[[Request], Principal | None], /) -> Callable[[Request], Principal | None]:
+        """`@fn.principal`: Flask's request -> Principal, or None for nobody. Instead of Flask-Login's user.
+
+        Give `@fn.load_principal` too: without it such principals are not asked for again before a task runs.
+        """
+        self.hooks.request_principal = lambda: _checked(function, function(request)) if has_request_context() else None
+        self._custom_principal = True
+        for state in list(self._states):
+            state.custom_principal = True
+            state.choose_loader()
+        return function
+
+    def load_principal(self, function: Callable[[str], Principal | None], /) -> Callable[[str], Principal | None]:
+        """`@fn.load_principal`: id -> the Principal as it is now, None if gone. Called in an app context before each run."""
+        super().load_principal(function)
+        for state in list(self._states):
+            state.choose_loader()
+        return function
+
+    def to_principal(self, who: Any) -> Principal:
+        """A user object, as Flask-Login has them, as a principal."""
+        return principal_of(who)
+
+    def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
+        state, principal = self.state(), self.current_principal()
+        if principal.kind == "user":
+            state.check_loader(principal.id)
+        return super()._prepare(task, args, kwargs)
+
+    # ---------------------------------------------------------------- the shell
+
+    def _shell_context(self) -> dict[str, Any]:
+        """`flask shell`: `fn`, and the registered tasks by their functions' names."""
+        return {task.name.rpartition(".")[2]: task for task in self.registry} | {"fn": self}
+
+
+def _request_principal() -> Principal | None:
+    return login_principal() if has_request_context() else None
+
+
+def _checked(function: Callable[..., Any], found: Any) -> Principal | None:
+    if found is not None and not isinstance(found, Principal):
+        raise OptionInvalid(
+            f"@fn.principal {function.__name__}() must return a fnqueue.Principal or None, got {type(found).__name__}"
+        )
+    return found

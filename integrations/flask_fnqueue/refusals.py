@@ -1,0 +1,50 @@
+"""Refusals as answers: 403 for a policy that says no, 503 for one that cannot decide, 404 for a bad status token.
+
+Plain text, or JSON for whoever prefers it. An application's own `errorhandler` for the same class wins, whether
+it was registered before `init_app` or after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Flask, Response, jsonify, request
+
+from fnqueue.errors import PolicyDenied, PolicyUndecided, TokenInvalid
+
+
+def denied(error: PolicyDenied) -> Response:
+    return answer(403, "forbidden", error.reason)
+
+
+def undecided(error: PolicyUndecided) -> Response:
+    # The reason may quote an exception of the application: it is in the error, for its logs, and not in the answer.
+    return answer(503, "unavailable", "it could not be decided whether you may do this; nothing was sent")
+
+
+def not_found(error: TokenInvalid) -> Response:
+    return answer(404, "not found", "not found")
+
+
+HANDLERS: tuple[tuple[type[Exception], Callable[..., Response]], ...] = (
+    (PolicyDenied, denied),
+    (PolicyUndecided, undecided),
+    (TokenInvalid, not_found),
+)
+
+
+def register(app: Flask) -> None:
+    known = app.error_handler_spec[None][None]
+    for error, handler in HANDLERS:
+        if error not in known:
+            app.register_error_handler(error, handler)
+
+
+def answer(status: int, title: str, reason: str) -> Response:
+    if request.accept_mimetypes.best_match(["text/plain", "application/json"]) == "application/json":
+        response = jsonify(error=title, reason=reason)
+    else:
+        response = Response(f"{reason}\n", mimetype="text/plain")
+    response.status_code = status
+    response.cache_control.no_store = True
+    return response

@@ -1,0 +1,120 @@
+"""What one application has of fnqueue: `app.extensions["fnqueue"]`.
+
+The extension object knows no app; this record, which lives in the app, does. It becomes a `Runtime` at first
+use, with the app's configuration as it is then, and with the hooks of this app: an application context around
+each run, and the app's own users. Nothing is opened before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flask import Flask
+
+from fnqueue.app import FnQueue
+from fnqueue.backends import sqlite_path
+from fnqueue.runtime import Runtime
+from fnqueue.settings import Settings
+
+from flask_fnqueue.config import merged
+from flask_fnqueue.principals import Loader, check_loader, login_loader
+
+EXTENSION = "fnqueue"
+_log = logging.getLogger("fnqueue.flask")
+
+
+@dataclass(eq=False, kw_only=True)
+class FlaskState:
+    """`runtime` is made when first asked for; it raises SettingsInvalid with every fault of the configuration."""
+
+    app: Flask = field(repr=False)
+    fn: FnQueue = field(repr=False)
+    defaults: tuple[Mapping[str, Any], ...] = field(repr=False)
+    custom_principal: bool = False
+    _runtime: Runtime | None = field(default=None, repr=False)
+    _checked_loader: bool = field(default=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def runtime(self) -> Runtime:
+        if self._runtime is None:
+            with self._lock:
+                if self._runtime is None:
+                    self._runtime = self._make()
+        return self._runtime
+
+    @property
+    def existing(self) -> Runtime | None:
+        return self._runtime
+
+    def close(self) -> None:
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None:
+            runtime.close()
+
+    # ---------------------------------------------------------------- the runtime
+
+    def _make(self) -> Runtime:
+        mapping = merged(self.app.config, *self.defaults)
+        runtime = self.fn.make_runtime(mapping, {}, base=self.app.instance_path)
+        _make_folders(runtime.settings, self.app.instance_path)
+        runtime.hooks = replace(self.fn.hooks, scope=self._scope, load_principal=self._loader())
+        return runtime
+
+    def _scope(self, task: Any) -> AbstractContextManager[None]:
+        return app_context_of_a_run(self.app)
+
+    # ---------------------------------------------------------------- users
+
+    def choose_loader(self) -> None:
+        """To be called when the hooks of `fn` changed."""
+        if self._runtime is not None:
+            self._runtime.hooks.load_principal = self._loader()
+
+    def check_loader(self, id: str) -> None:
+        """Raises OptionInvalid if users of this app cannot be loaded without a request. Asks once."""
+        if not self._checked_loader and self._loads_with_flask_login():
+            check_loader(self.app, id)
+        self._checked_loader = True
+
+    def _loader(self) -> Loader | None:
+        return login_loader(self.app) if self._loads_with_flask_login() else self.fn.hooks.load_principal
+
+    def _loads_with_flask_login(self) -> bool:
+        # A principal of the application's own making has rights that Flask-Login's user does not: comparing the
+        # two would take them away. Whoever gives @fn.principal gives @fn.load_principal too, or has no reload.
+        return self.fn.hooks.load_principal is None and not self.custom_principal and login_loader(self.app) is not None
+
+
+@contextmanager
+def app_context_of_a_run(app: Flask) -> Iterator[None]:
+    """An app context of its own for each attempt, torn down at its end.
+
+    A teardown function that fails is logged and does not undo the run: the task would be repeated for ever.
+    """
+    context = app.app_context()
+    context.push()
+    try:
+        yield
+    finally:
+        try:
+            context.pop()
+        except Exception:
+            _log.exception("%s: a teardown function failed after a task; the task's outcome stands", app.import_name)
+
+
+def _make_folders(settings: Settings, instance_path: str) -> None:
+    """The instance folder, when a file is to lie there. Flask itself never makes it."""
+    for url in (settings.url, settings.store_url):
+        path = sqlite_path(url) if url and url.startswith("sqlite:") else None
+        if path is not None and os.path.dirname(path) == os.path.normpath(instance_path):
+            try:
+                os.makedirs(instance_path, exist_ok=True)
+            except OSError:
+                pass  # the database says what is wrong with the folder, and better
