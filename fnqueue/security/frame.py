@@ -1,0 +1,95 @@
+"""What is inside the seal: a frame around JSON.
+
+    0x00, length in 4 bytes, the JSON, zeros to a multiple of 64
+
+The padding hides the exact length of short arguments. The limits of arguments are kept here on both sides,
+so that nothing is sealed that no worker would open.
+Knows nothing of keys, or of what the arguments mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from fnqueue.security import limits
+from fnqueue.security.principal import Letter, WirePrincipal
+
+_BLOCK: Final = 64
+_INLINE: Final = 0  # 2, a reference to an offloaded body, joins with blobs
+
+
+class Sealed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """The shape of the sealed part; in and out of here it is a dict with these names.
+
+    args, kwargs: as the codec made them JSON. p: principal. w: workflow id and node id. bg: baggage.
+    dd: deduplication key. ry: the call's own retry. bl: reference to an offloaded body. m: mandate.
+    """
+
+    p: WirePrincipal
+    args: list[Any] | UnsetType = UNSET
+    kwargs: dict[str, Any] | UnsetType = UNSET
+    w: Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)] | UnsetType = UNSET
+    bg: dict[str, str] | UnsetType = UNSET
+    dd: str | UnsetType = UNSET
+    ry: list[float] | UnsetType = UNSET
+    bl: dict[str, str] | UnsetType = UNSET
+    m: str | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        return "<Sealed>"
+
+
+_NAMES: Final = Sealed.__struct_fields__
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Sealed).decode
+
+
+class Unfit(ValueError):
+    """The frame, or what should become one, is not of the right shape. The text holds none of its values."""
+
+
+def write(sealed: Mapping[str, Any], kind: Letter) -> bytes:
+    """The frame of a sealed part, whose principal must be of `kind`. Raises Unfit."""
+    try:
+        shaped = msgspec.convert(sealed, Sealed)
+        encoded = _encode(shaped)
+        limits.check(encoded, shaped.args, shaped.kwargs, sending=True)
+    except limits.TooMuch as error:
+        raise Unfit(f"the arguments hold {error}") from None
+    except RecursionError:
+        raise Unfit("the arguments are nested too deep") from None
+    except (ValueError, TypeError) as error:
+        raise Unfit(f"the sealed part is not of its shape ({type(error).__name__})") from None
+    _check_kind(shaped, kind)
+    content = b"\x00" + len(encoded).to_bytes(4, "big") + encoded
+    return content + bytes(-len(content) % _BLOCK)
+
+
+def read(frame: bytes, kind: Letter) -> dict[str, Any]:
+    """Step 11 of opening, and the limits of step 12: the sealed part. Raises Unfit."""
+    end = 5 + int.from_bytes(frame[1:5], "big")
+    if len(frame) < _BLOCK or len(frame) % _BLOCK or frame[0] != _INLINE:
+        raise Unfit("not a frame of this version")
+    if not 0 <= len(frame) - end < _BLOCK or frame.count(0, end) != len(frame) - end:
+        raise Unfit("its length and its padding do not fit")
+    encoded = frame[5:end]
+    try:
+        sealed = _decode(encoded)
+        limits.check(encoded, sealed.args, sealed.kwargs)
+    except limits.TooMuch as error:
+        raise Unfit(f"the arguments hold {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise Unfit(f"not JSON of the right shape ({type(error).__name__})") from None
+    _check_kind(sealed, kind)
+    read = {name: value for name in _NAMES if (value := getattr(sealed, name)) is not UNSET}
+    read["p"] = msgspec.to_builtins(sealed.p)
+    return read
+
+
+def _check_kind(sealed: Sealed, kind: Letter) -> None:
+    if sealed.p.k != kind:
+        raise Unfit("the principal is of another kind than the header says")

@@ -1,0 +1,194 @@
+"""Key rings in files: made at first use, and changed by the command line.
+
+A file is replaced whole and under another name first, so that a reader sees the old text or the new one,
+and it is never made over one that is there: of two processes that make it at once, both end up with the
+same key. Only its owner may read it. Rotation: add the new key everywhere, promote it, wait for the
+longest expiry, remove the old one.
+Knows the text of a ring; knows nothing of settings or messages.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fnqueue.errors import KeyInvalid
+from fnqueue.security.keyring import Entry, KeyRecord, KeyRing, State, entries, make_record, new_key, parse_key
+
+Identity = tuple[int, int, int, int, int]
+
+_BYTES_MAX = 65_536
+_log = logging.getLogger("fnqueue.keys")
+
+
+# ------------------------------------------------------------------ changes to a text
+
+
+def add(text: str, key: str, state: State = "accept") -> str:
+    """The text with a key more. The first key of a text is primary."""
+    key_id = make_record(parse_key(key)).key_id
+    lines = _rewrite(text, lambda record: record.state).splitlines()
+    first = not entries(text)
+    added = "\n".join([*lines, f"{'primary' if first else 'accept'}:{key}"]) + "\n"
+    KeyRing.from_text(added, source="the keys")
+    if first or state == "accept":
+        return added
+    return promote(added, key_id) if state == "primary" else revoke(added, key_id)
+
+
+def promote(text: str, key_id: str) -> str:
+    """The text with this key primary, and the primary of now accepted. Raises KeyInvalid for a revoked one."""
+    if _record(text, key_id).state == "revoked":
+        raise KeyInvalid(f"key {key_id} is revoked and never seals again; make another: fnqueue keys new")
+    demoted = _rewrite(text, lambda record: "accept" if record.state == "primary" else record.state)
+    return _rewrite(demoted, lambda record: "primary" if record.key_id == key_id else record.state)
+
+
+def revoke(text: str, key_id: str) -> str:
+    """The text with this key revoked: what it sealed is refused from now on. Not the primary one."""
+    _not_primary(text, key_id, "revoke")
+    return _rewrite(text, lambda record: "revoked" if record.key_id == key_id else record.state)
+
+
+def remove(text: str, key_id: str) -> str:
+    """The text without this key. Not the primary one."""
+    _not_primary(text, key_id, "remove")
+    return _rewrite(text, lambda record: None if record.key_id == key_id else record.state)
+
+
+def _record(text: str, key_id: str) -> KeyRecord:
+    record = KeyRing.from_text(text, source="the keys").get(key_id)
+    if record is None:
+        raise KeyInvalid(f"there is no key {key_id} here; list them: fnqueue keys list")
+    return record
+
+
+def _not_primary(text: str, key_id: str, verb: str) -> None:
+    if _record(text, key_id).state == "primary":
+        raise KeyInvalid(f"key {key_id} is primary; promote another before you {verb} it")
+
+
+def _rewrite(text: str, state: Callable[[KeyRecord], State | None]) -> str:
+    """Every entry with the state given for it, or none; comments and order stay."""
+    written, at = [], 0
+    for entry in entries(text):
+        written += [text[at : entry.start], _entry_text(text, entry, state)]
+        at = entry.end
+    return "".join([*written, text[at:]])
+
+
+def _entry_text(text: str, entry: Entry, state: Callable[[KeyRecord], State | None]) -> str:
+    if entry.record is None:
+        raise KeyInvalid(f"a key cannot be read: {entry.fault}")
+    chosen = state(entry.record)
+    raw = text[entry.start : entry.end]
+    return f"{chosen}:{raw[raw.index(entry.key) :]}" if chosen else ""
+
+
+# ------------------------------------------------------------------ files
+
+
+def load_or_create(path: str | Path) -> KeyRing:
+    """The ring of a file, made with one new key when there is none.
+
+    Raises SettingsInvalid for a faulty text, KeyInvalid for a file that others can read or that is no file.
+    """
+    target = Path(path)
+    if not target.exists() and _create(target, f"# Keys of fnqueue. Keep them secret.\nprimary:{new_key()}\n"):
+        _log.info("made a new key in %s", target)
+    return load(target)
+
+
+def load(path: str | Path) -> KeyRing:
+    return KeyRing.from_text(read(path), source=str(path))
+
+
+def read(path: str | Path) -> str:
+    """The text of a key file, whose mode must be 0600 or stricter."""
+    return read_with_identity(path)[0]
+
+
+def update(path: str | Path, change: Callable[[str], str]) -> None:
+    """Replace the text of a key file by `change(text)`, one process at a time."""
+    target = Path(path).resolve()  # behind a symbolic link: the file is replaced, not the link
+    with _folder_lock(target.parent):
+        text = change(read(target))
+        KeyRing.from_text(text, source=str(path))
+        temporary = _write_temporary(target, text)
+        os.replace(temporary, target)
+
+
+def read_with_identity(path: str | Path) -> tuple[str, Identity]:
+    """The text, and what `identity` gave for the file it was read from."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hang us
+    except OSError as error:
+        raise KeyInvalid(f"the key file {path} cannot be read: {error.strerror}") from None
+    with os.fdopen(fd, "rb") as file:
+        status = os.fstat(fd)
+        _refuse_open_file(path, status)
+        raw = file.read(_BYTES_MAX + 1)
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise KeyInvalid(f"the key file {path} is not text") from None
+    return text, identity(status)
+
+
+def _refuse_open_file(path: str | Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyInvalid(f"the key file {path} is no regular file")
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise KeyInvalid(f"the key file {path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
+    if status.st_size > _BYTES_MAX:
+        raise KeyInvalid(f"the key file {path} is {status.st_size:,} bytes, and may be {_BYTES_MAX:,}: not key text")
+
+
+def identity(status: os.stat_result) -> Identity:
+    """Changes when the file is replaced or written."""
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+
+
+def _create(target: Path, text: str) -> bool:
+    """Whether this process made the file; it is complete the moment it is there."""
+    try:
+        temporary = _write_temporary(target, text)
+    except OSError as error:
+        raise KeyInvalid(f"the key file {target} cannot be made: {error.strerror}") from None
+    try:
+        os.link(temporary, target)  # unlike a rename it fails when another process was first
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise KeyInvalid(f"the key file {target} cannot be made: {error.strerror}") from None
+    finally:
+        os.unlink(temporary)
+    return True
+
+
+def _write_temporary(target: Path, text: str) -> Path:
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(fd)
+    return temporary
+
+
+@contextmanager
+def _folder_lock(folder: Path) -> Iterator[None]:
+    # The folder and not the file: the file is replaced, and a lock on the old one would lock nobody out.
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

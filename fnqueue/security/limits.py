@@ -1,0 +1,85 @@
+"""How much the arguments of a call may hold: 32 levels, 10,000 values, integers of 256 bits, finite floats.
+
+Checked when a call is sealed, so that no worker meets what it would refuse, and again when it is opened,
+before anything is made of them. The codec's tags, objects with one name that begins with "$", are part of
+the value they stand for, and are no level and no value of their own.
+The walk is for the rare big ones: JSON that is too short or too flat to break a limit is not walked.
+Knows nothing of envelopes or tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from fnqueue.quotas import ARGUMENT_DEPTH_MAX, ARGUMENT_INTEGER_BITS_MAX, ARGUMENT_NODES_MAX
+
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_LONG_NUMBER: Final = b"0" * len(str(2**ARGUMENT_INTEGER_BITS_MAX))
+
+
+class TooMuch(ValueError):
+    """A limit is passed. The text says which, and no value."""
+
+
+def check(encoded: bytes, *values: Any, sending: bool = False) -> None:
+    """Raises TooMuch if the `values` (the containers of the arguments) together pass a limit.
+
+    `encoded`: the JSON that holds them all. `sending`: the JSON was made of the values, and not the other
+    way round, so that a `null` in it may have been a number that is not finite.
+    """
+    if not _is_plainly_small(encoded) or (sending and b"null" in encoded):
+        _walk(list(values))
+
+
+def _is_plainly_small(encoded: bytes) -> bool:
+    containers = encoded.count(b"[") + encoded.count(b"{")
+    if containers > ARGUMENT_DEPTH_MAX:
+        return False
+    if len(encoded) > ARGUMENT_NODES_MAX and encoded.count(b",") + containers >= ARGUMENT_NODES_MAX:
+        return False
+    return _LONG_NUMBER not in encoded.translate(_DIGITS)
+
+
+def _walk(level: list[Any]) -> None:
+    """Level by level: the containers of the arguments, the arguments, what is in them, ..."""
+    nodes = -len(level)
+    for depth in range(ARGUMENT_DEPTH_MAX + 2):
+        nodes += len(level)
+        if nodes > ARGUMENT_NODES_MAX:
+            raise TooMuch(f"more than {ARGUMENT_NODES_MAX:,} values")
+        level, containers = _below(level)
+        if containers and depth > ARGUMENT_DEPTH_MAX:
+            raise TooMuch(f"containers nested more than {ARGUMENT_DEPTH_MAX} deep")
+
+
+def _below(level: list[Any]) -> tuple[list[Any], int]:
+    """The values in the containers of a level, and how many containers it has."""
+    below: list[Any] = []
+    containers = 0
+    for value in level:
+        inner = _untagged(value)
+        if isinstance(inner, dict):
+            below.extend(inner.values())
+        elif isinstance(inner, list | tuple):
+            below.extend(inner)
+        else:
+            _check_number(inner)
+            continue
+        containers += 1
+    return below, containers
+
+
+def _untagged(value: Any) -> Any:
+    if type(value) is dict and len(value) == 1:
+        ((name, inner),) = value.items()
+        if isinstance(name, str) and name[:1] == "$":
+            return inner
+    return value
+
+
+def _check_number(value: Any) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise TooMuch("a number that is not finite")
+    if isinstance(value, int) and value.bit_length() > ARGUMENT_INTEGER_BITS_MAX:
+        raise TooMuch(f"an integer of more than {ARGUMENT_INTEGER_BITS_MAX} bits")

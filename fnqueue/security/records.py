@@ -1,0 +1,120 @@
+"""What is sealed besides messages: results, schedules, blobs; and the keyed hashes that stand for names.
+
+Each purpose has its own key, so that who may read results can forge no message. A record binds its purpose
+and its id: moved to another id it does not open. Sealed with the primary key, opened with the key it names.
+Knows keys; knows nothing of what is inside, or of stores.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from hmac import compare_digest
+from typing import Any, Final, Literal
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from fnqueue.errors import EnvelopeError
+from fnqueue.security import primitives
+from fnqueue.security.keyring import KeyRecord, KeyRing
+from fnqueue.security.primitives import expand, lp, to_base32
+
+Purpose = Literal["result", "schedule", "blob", "token", "group", "audit"]
+
+_VERSION: Final = b"\x01"
+_NONCE: Final = slice(9, 33)
+_ZERO: Final = bytes(12)
+_sorted = msgspec.json.Encoder(order="deterministic").encode
+
+_SAME_CALL: Final = ("args", "kwargs", "p", "w")
+
+
+# ------------------------------------------------------------------ sealed records
+
+
+def seal_record(
+    keyring: KeyRing, purpose: Purpose, context_id: str, data: bytes, *, entropy: Callable[[int], bytes] = os.urandom
+) -> bytes:
+    """`data` sealed for one purpose and one id: 1 byte version, 8 key id, 24 nonce, then AES-256-GCM.
+
+    49 bytes longer than `data`. Raises KeysMissing without a primary key.
+    """
+    key = keyring.primary
+    aad = _aad(key, purpose, context_id)
+    nonce = primitives.mac(key.purposes[purpose], b"fnq1 hedge" + entropy(32) + lp(aad) + data)[:24]
+    return _VERSION + key.key_id.encode() + nonce + _cipher(key, purpose, nonce).encrypt(_ZERO, data, aad)
+
+
+def unseal_record(keyring: KeyRing, purpose: Purpose, context_id: str, sealed: bytes) -> bytes:
+    """The data of `seal_record`. Raises EnvelopeError MALFORMED, UNKNOWN_KEY, REVOKED_KEY or UNSEAL."""
+    if len(sealed) < 49 or sealed[:1] != _VERSION:
+        raise EnvelopeError("MALFORMED", "not a sealed record")
+    key_id = sealed[1:9].decode("latin-1")
+    key = keyring.get(key_id)
+    if key is None:
+        raise EnvelopeError("UNKNOWN_KEY", f"key {key_id!r} is not in the key ring")
+    if key.state == "revoked":
+        raise EnvelopeError("REVOKED_KEY", f"key {key_id} is revoked")
+    try:
+        cipher = _cipher(key, purpose, sealed[_NONCE])
+        return cipher.decrypt(_ZERO, sealed[33:], _aad(key, purpose, context_id))
+    except InvalidTag:
+        raise EnvelopeError("UNSEAL", f"the {purpose} record does not open") from None
+
+
+def _aad(key: KeyRecord, purpose: str, context_id: str) -> bytes:
+    return lp(b"fnq1 record", purpose.encode(), context_id.encode(), key.key_id.encode())
+
+
+def _cipher(key: KeyRecord, purpose: str, nonce: bytes) -> AESGCM:
+    return AESGCM(expand(key.purposes[purpose], b"fnq1 record" + nonce))
+
+
+# ------------------------------------------------------------------ keyed hashes
+
+
+def mac(key: KeyRecord, purpose: Purpose, data: bytes) -> bytes:
+    """HMAC-SHA256 under one purpose's key, 32 bytes. Put `lp` around parts that are joined."""
+    return primitives.mac(key.purposes[purpose], data)
+
+
+def group_id(key: KeyRecord, queue: str, group: str) -> str:
+    """26 characters a-z2-7 that stand for a group of a queue, and tell nobody which."""
+    return _name(key, queue, group)
+
+
+def dedupe_id(key: KeyRecord, task: str, tenant: str | None, dedupe: str) -> str:
+    """26 characters that stand for a deduplication key of a task, per tenant.
+
+    After a rotation look under the accepted keys as well: the first call may have been hashed with one.
+    """
+    # Four parts and a tag of presence: no tenant is another name than the tenant "".
+    return _name(key, "fnq1 dedupe", task, "-" if tenant is None else f"+{tenant}", dedupe)
+
+
+def _name(key: KeyRecord, *parts: str) -> str:
+    return to_base32(mac(key, "group", lp(*[part.encode() for part in parts])))[:26]
+
+
+# ------------------------------------------------------------------ is it the same call?
+
+
+def call_digest(key: KeyRecord, task: str, sealed: Mapping[str, Any]) -> str:
+    """What two sealings of one call have in common: task, arguments, principal, workflow node.
+
+    Begins with the key's id, so that it can be compared after a rotation. Keyed, so that whoever reads the
+    store cannot find small arguments by trying.
+    """
+    same = [task, *(sealed.get(name) for name in _SAME_CALL)]
+    return f"{key.key_id}.{to_base32(mac(key, 'group', lp(b'fnq1 call', _sorted(same))))[:26]}"
+
+
+def is_same_call(keyring: KeyRing, digest: str, task: str, sealed: Mapping[str, Any]) -> bool:
+    """Whether `digest`, kept from an earlier delivery, is of this call; if not it is an ID_CONFLICT.
+
+    False too when its key is no longer in the ring: nothing then says that they are the same.
+    """
+    key = keyring.get(digest.partition(".")[0])
+    return key is not None and compare_digest(call_digest(key, task, sealed).encode(), digest.encode())
