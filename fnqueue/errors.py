@@ -17,6 +17,7 @@
     ├── ResultError
     │   ├── TaskFailed
     │   ├── ResultTimeout
+    │   ├── ResultUnreadable
     │   └── StoreMissing
     ├── KeyInvalid, KeysMissing
     ├── EnvelopeError               a message that may not run; `.code` is its row in the table of fates
@@ -209,6 +210,10 @@ class ResultTimeout(ResultError, TimeoutError):
     """The task did not end in the time given."""
 
     retryable = True
+
+
+class ResultUnreadable(ResultError):
+    """The stored result is not what this version of the code can read."""
 
 
 class StoreMissing(ResultError):
