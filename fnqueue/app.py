@@ -8,6 +8,7 @@ runtime and principal by themselves.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -140,7 +141,7 @@ class FnQueue:
         runs_as: str | None = ...,
         read: Policy | None = ...,
     ) -> TaskDecorator: ...
-    def task(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    def task(self, function: Any = None, /, **options: Any) -> Any:
         """Register a function as a task: `@fn.task` or `@fn.task(queue="billing", retry=3)`.
 
         name: default is the module and qualified name. queue: logical, a name or `name.fifo`.
@@ -171,7 +172,10 @@ class FnQueue:
             raise OptionInvalid(f"{function.name} is a task already: @fn.task stands on it twice")
         if not callable(function):
             raise OptionInvalid(f"@fn.task is for functions, got {type(function).__name__}")
-        task = Task(function, options, self)
+        task: Task[Any, Any, Any] = Task(function, options, self)
+        for policy in (options.policy, options.read):
+            if policy is not None:
+                check_arguments(policy, inspect.signature(function).parameters, task=task.name)
         self.registry.add(task)
         return task
 
@@ -188,9 +192,7 @@ class FnQueue:
         """`defer` for async views: the send is in a thread, with this context's variables."""
         return await asyncio.to_thread(self.send, self._task(task), args, kwargs)
 
-    def defer_many(
-        self, task: Task[P, R, Any], calls: Iterable[tuple[Any, ...] | Signature], /
-    ) -> list[Handle[R]]:
+    def defer_many(self, task: Task[P, R, Any], calls: Iterable[tuple[Any, ...] | Signature], /) -> list[Handle[R]]:
         """Defer a call per tuple of arguments (or signature), in batches of ten. Handles in the same order.
 
         All are checked, authorised and sealed before the first is sent.
@@ -333,7 +335,7 @@ class FnQueue:
 
     def as_service(self, name: str, *, scopes: Iterable[str] = ()) -> Any:
         """Defer as a part of the system: `with fn.as_service("import"): ...`."""
-        return self.as_principal(service(name, scopes=scopes))
+        return self.as_principal(service(name, scopes))
 
     def to_principal(self, who: Any) -> Principal:
         """A user object as a principal. Integrations override it."""
@@ -393,5 +395,3 @@ def with_wire_options(task: Task[Any, Any, Any], options: Mapping[str, Any]) -> 
     if unknown:
         raise OptionInvalid(f"a signature of {task.name} has the unknown option {unknown[0]!r}")
     return task.using(**given)
-
-

@@ -29,14 +29,29 @@ from fnqueue.errors import (
 )
 from fnqueue.events import CallDeferred, CallDenied, Events
 from fnqueue.middleware import Middleware, OutgoingCall, around_send
-from fnqueue.security.envelope import group_id, new_id, seal
-from fnqueue.security.keys import KeyRing
+from fnqueue.security.envelope import seal
+from fnqueue.security.ids import new_id
+from fnqueue.security.keyring import KeyRecord, KeyRing
+from fnqueue.security.records import dedupe_id, group_id
 from fnqueue.security.policy import Policy, PolicyContext
 from fnqueue.security.principal import Principal
 from fnqueue.state.dedupe import Dedupe
 from fnqueue.state.parked import Parked
 from fnqueue.task.options import retry_of
 from fnqueue.task.task import Task
+
+
+CLAIM_SECONDS = 60.0
+Wire = tuple[tuple[Any, ...], dict[str, Any]]  # arguments as the codec makes them travel
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A dedupe key and who holds it."""
+
+    key: str
+    winner: str
+    until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +66,12 @@ class Prepared:
     principal_kind: str
     delay_seconds: float = 0
     parked_until: float | None = None
-    winner: str | None = None  # dedupe: the id of the earlier call that won
+    claim: Claim | None = None  # dedupe
+
+    @property
+    def winner(self) -> str | None:
+        """The id of the earlier call that holds the dedupe key: then nothing is sent."""
+        return self.claim.winner if self.claim is not None and self.claim.winner != self.id else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,20 +98,39 @@ class Dispatch:
     # ---------------------------------------------------------------- prepare
 
     def prepare(
-        self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], principal: Principal, *, hint: str
+        self,
+        task: Task[Any, Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        principal: Principal,
+        *,
+        hint: str,
     ) -> Prepared:
         """Everything but the send. `hint` is said when a policy denies and nobody is logged in."""
+        wire = self._check(task, args, kwargs)
+        self._authorise(task, args, kwargs, principal, hint)
+        if not self._powers.middleware:
+            call = OutgoingCall(task=task.name, args=args, kwargs=kwargs, queue=task.queue, principal=principal)
+            return self._seal(task, call, wire)
+        return self._through_middleware(task, args, kwargs, principal)
+
+    def _through_middleware(
+        self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], principal: Principal
+    ) -> Prepared:
+        def seal_changed(changed: OutgoingCall) -> Prepared:
+            return self._seal(task, changed, self._check(task, changed.args, changed.kwargs))
+
+        call = OutgoingCall(task=task.name, args=args, kwargs=dict(kwargs), queue=task.queue, principal=principal)
+        prepared = around_send(self._powers.middleware, seal_changed)(call)
+        if not isinstance(prepared, Prepared):
+            raise OptionInvalid(f"{task.name}: a middleware's send() must return what call_next returned")
+        return prepared
+
+    def _check(self, task: Task[Any, Any, Any], args: Any, kwargs: Any) -> Wire:
         try:
-            args, kwargs = task.binder.check(args, kwargs)
+            return task.binder.check(args, kwargs)
         except ArgumentsDoNotFit as error:
             raise _with_option_hint(error, task, kwargs) from None
-        self._authorise(task, args, kwargs, principal, hint)
-        call = OutgoingCall(task=task.name, args=args, kwargs=kwargs, queue=task.queue, principal=principal)
-        if not self._powers.middleware:
-            return self._seal(task, call)
-        prepared = around_send(self._powers.middleware, lambda changed: self._seal(task, changed))(call)
-        assert isinstance(prepared, Prepared), "a middleware's send() must return what call_next returned"
-        return prepared
 
     def _authorise(self, task: Task[Any, Any, Any], args: Any, kwargs: Any, principal: Principal, hint: str) -> None:
         powers = self._powers
@@ -119,19 +158,19 @@ class Dispatch:
 
     # ---------------------------------------------------------------- seal
 
-    def _seal(self, task: Task[Any, Any, Any], call: OutgoingCall) -> Prepared:
+    def _seal(self, task: Task[Any, Any, Any], call: OutgoingCall, wire: Wire) -> Prepared:
         powers, options = self._powers, task.call_options
         now = powers.clock.now()
         queue, delay = self._physical(task, call.queue), self._delay(task, now)
         not_before = now + delay if delay else None
         expires = max(now, not_before or 0) + (options.expires_seconds or task.options.expires_seconds)
         call_id = new_id(now)
-        sealed: dict[str, Any] = {"args": call.args, "kwargs": call.kwargs, "p": call.principal.to_wire()}
+        ring = powers.keys()
+        sealed: dict[str, Any] = {"args": wire[0], "kwargs": wire[1], "p": call.principal.to_wire()}
         if call.baggage:
             sealed["bg"] = call.baggage
         if options.retry is not None:
             sealed["ry"] = retry_of(options.retry).to_wire()
-        ring = powers.keys()
         body = seal(
             keyring=ring,
             environment=powers.environment,
@@ -146,7 +185,7 @@ class Dispatch:
             sealed=sealed,
         )
         self._check_size(task, body, call)
-        winner = self._dedupe(ring, task, call_id, expires)
+        claim = self._dedupe(ring, task, call_id, expires)
         entry, parked_until = self._entry(ring, task, queue, call_id, body, delay, now)
         return Prepared(
             id=call_id,
@@ -157,7 +196,7 @@ class Dispatch:
             principal_kind=call.principal.kind,
             delay_seconds=delay,
             parked_until=parked_until,
-            winner=winner,
+            claim=claim,
         )
 
     def _physical(self, task: Task[Any, Any, Any], queue: str) -> str:
@@ -209,15 +248,20 @@ class Dispatch:
             return None
         return group if options.group_clear else group_id(ring.primary, binding(queue), group)
 
-    def _dedupe(self, ring: KeyRing, task: Task[Any, Any, Any], call_id: str, expires: float) -> str | None:
+    def _dedupe(self, ring: KeyRing, task: Task[Any, Any, Any], call_id: str, expires: float) -> Claim | None:
+        """Claimed for a moment; confirmed once the call is sent, so that a send that fails blocks nobody for long."""
         options = task.call_options
         if options.dedupe is None:
             return None
         if self._powers.dedupe is None:
             raise StoreMissing(f"{task.name}: dedupe=")
-        key = group_id(ring.primary, f"dedupe {task.name} {options.tenant or ''}", options.dedupe)
-        winner = self._powers.dedupe.claim(key, call_id, until=expires)
-        return None if winner == call_id else winner
+        keys = [dedupe_id(record, task.name, options.tenant, options.dedupe) for record in _sealing(ring)]
+        for old in keys[1:]:
+            holder = self._powers.dedupe.holder(old)
+            if holder is not None:
+                return Claim(keys[0], holder, expires)
+        winner = self._powers.dedupe.claim(keys[0], call_id, until=expires, lease_seconds=CLAIM_SECONDS)
+        return Claim(keys[0], winner, expires)
 
     def _check_size(self, task: Task[Any, Any, Any], body: str, call: OutgoingCall) -> None:
         limit = min(self._powers.max_body_bytes, self._powers.broker.max_body_bytes)
@@ -249,24 +293,32 @@ class Dispatch:
                 failed += [(call, error) for call in group]
                 continue
             sent_any = True
-            failed += [
-                (group[f.index], SendRefused(f.code, f.text, sender_fault=f.sender_fault)) for f in failures
-            ]
-        self._tell(todo, {call.id for call, _ in failed})
+            failed += [(group[f.index], SendRefused(f.code, f.text, sender_fault=f.sender_fault)) for f in failures]
+        lost = {call.id for call, _ in failed}
+        self._claims(todo, lost)
+        self._tell(todo, lost)
         return failed
 
-    def _park(self, calls: Sequence[Prepared]) -> None:
+    def _claims(self, calls: Sequence[Prepared], lost: set[str]) -> None:
         for call in calls:
-            assert self._powers.parked is not None and call.parked_until is not None
-            self._powers.parked.park(
-                call.id,
-                queue=call.queue,
-                body=call.entry.body,
-                due=call.parked_until,
-                group=call.entry.group,
-                generation=0,
-                until=call.expires_at,
-            )
+            if call.claim is not None and self._powers.dedupe is not None:
+                if call.id in lost:
+                    self._powers.dedupe.release(call.claim.key, call.id)
+                else:
+                    self._powers.dedupe.confirm(call.claim.key, call.id, until=call.claim.until)
+
+    def _park(self, calls: Sequence[Prepared]) -> None:
+        parked = self._powers.parked
+        for call in calls:
+            if parked is not None and call.parked_until is not None:
+                parked.park(
+                    call.id,
+                    queue=call.queue,
+                    body=call.entry.body,
+                    due=call.parked_until,
+                    until=call.expires_at,
+                    group=call.entry.group,
+                )
 
     def _tell(self, calls: Sequence[Prepared], failed: set[str]) -> None:
         events = self._powers.events
@@ -287,7 +339,9 @@ class Dispatch:
 
 
 def _with_option_hint(error: ArgumentsDoNotFit, task: Task[Any, Any, Any], kwargs: dict[str, Any]) -> ArgumentsDoNotFit:
-    options = [name for name in kwargs if name in type(task.call_options).__slots__ and name not in task.binder.parameters]
+    options = [
+        name for name in kwargs if name in type(task.call_options).__slots__ and name not in task.binder.parameters
+    ]
     if not options:
         return error
     shown = ", ".join(f"{name}={kwargs[name]!r}" for name in options)
@@ -306,3 +360,8 @@ def _largest(call: OutgoingCall) -> str:
         return "none"
     name, value = max(named, key=lambda pair: len(str(pair[1])))
     return f"{name} (about {len(str(value)):,} characters)"
+
+
+def _sealing(ring: KeyRing) -> list[KeyRecord]:
+    """The primary key first, then those that were primary perhaps a moment ago."""
+    return [ring.primary, *(record for record in ring.records if record.state == "accept")]

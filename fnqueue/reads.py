@@ -11,13 +11,13 @@ from typing import Any
 
 from fnqueue import codec
 from fnqueue.clock import Clock, to_datetime
-from fnqueue.errors import OptionInvalid, StoreMissing, TokenInvalid
+from fnqueue.errors import OptionInvalid, StoreMissing
 from fnqueue.runtime import Runtime
 from fnqueue.security import tokens
 from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal
 from fnqueue.state.results import Results, TaskRecord
-from fnqueue.task.handle import Handle, Progress, Result, State, pause
+from fnqueue.task.handle import Handle, Result, State, pause
 
 REVOKED_FOR_SECONDS = 1_209_600.0  # SQS's longest retention: no message outlives the mark that stops it
 
@@ -63,9 +63,7 @@ class StoreReads:
 
     def by_token(self, token: str) -> Result[Any]:
         """The result that a token names. Raises TokenInvalid: unknown, foreign, altered and expired look alike."""
-        claims = tokens.read(self._runtime.ring(), token, now=self.clock.now())
-        if claims.subject != subject_of(self._subject()):
-            raise TokenInvalid
+        claims = tokens.read(self._runtime.ring(), token, subject=subject_of(self._subject()), now=self.clock.now())
         handle: Handle[Any] = Handle(claims.id, task=claims.task, reads=self, expires_at=claims.call_expires_at)
         return self.record(handle)
 
@@ -79,13 +77,17 @@ class StoreReads:
 
     def _may_read(self, record: TaskRecord) -> bool:
         asker = self._asked_by
-        if asker is None or asker.id == record.principal:
+        if asker is None or subject_of(asker) == record.principal:
             return True
         task = self._runtime.registry.find(record.task)
         if task is None or task.options.read is None:
             return False
         context = PolicyContext(
-            phase="execute", task=record.task, args={}, principal=asker, deferred_at=to_datetime(record.deferred_at or 0)
+            phase="execute",
+            task=record.task,
+            args={},
+            principal=asker,
+            deferred_at=to_datetime(record.deferred_at or 0),
         )
         return task.options.read.decide(context).verdict == "allow"
 
@@ -102,7 +104,7 @@ def to_result(record: TaskRecord) -> Result[Any]:
         state=state,
         value=codec.result_from_json(record.value_json) if record.value_json is not None else None,
         error=record.error,
-        progress=_progress(record),
+        progress=record.progress,
         attempts=record.attempts,
         deferred_at=to_datetime(record.deferred_at) if record.deferred_at is not None else None,
         started_at=to_datetime(record.started_at) if record.started_at is not None else None,
@@ -133,7 +135,3 @@ def _plain(value: Any) -> bool:
     if isinstance(value, list):
         return all(_plain(item) for item in value)
     return value is None or isinstance(value, str | int | float | bool)
-
-
-def _progress(record: TaskRecord) -> Progress | None:
-    return record.progress  # type: ignore[return-value]

@@ -24,8 +24,9 @@ from fnqueue.execution.execute import Executor, Powers
 from fnqueue.execution.settle import SettlePowers, Settler
 from fnqueue.middleware import Middleware
 from fnqueue.registry import Registry
-from fnqueue.security.envelope import mac, seal_record, unseal_record
-from fnqueue.security.keys import KeyRing, KeySource, key_source, memory_source
+from fnqueue.security.keyring import KeyRing
+from fnqueue.security.keys import KeySource, key_source, memory_source
+from fnqueue.security.records import mac, seal_record, unseal_record
 from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
 from fnqueue.settings import Settings
@@ -34,6 +35,7 @@ from fnqueue.state.dedupe import Dedupe
 from fnqueue.state.parked import Parked
 from fnqueue.state.replay import Replay
 from fnqueue.state.results import Results
+from fnqueue.store.base import Record
 from fnqueue.task.task import Task
 
 
@@ -233,6 +235,8 @@ class Runtime:
             "middleware": tuple(self.middleware),
             "max_crashes": settings.max_crashes,
             "lease_seconds": settings.visibility_seconds,
+            "wants_values": self.results is not None,
+            "write": self._write if self.engine.store is not None else None,
         }
         return Executor(Powers(**(given | powers)))
 
@@ -249,6 +253,10 @@ class Runtime:
             "unknown_grace_seconds": self.settings.unknown_grace_seconds,
         }
         return Settler(SettlePowers(**(given | powers)))
+
+    def _write(self, record: Record) -> Record | None:
+        store = self.engine.store
+        return store.put_many([record], fenced=True)[0] if store is not None else None
 
     def policy_of(self, task: Task[Any, Any, Any]) -> Policy:
         if task.policy is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fnqueue import quotas
 
@@ -174,4 +174,21 @@ class Broker(Protocol):
 
     def close(self) -> None:
         """Let go of connections and threads. Twice is no error."""
+        ...
+
+
+@runtime_checkable
+class WaitsForAny(Protocol):
+    """What an engine in the same machine can do besides: wait for several queues at once, in one thread."""
+
+    def bell_count(self) -> int:
+        """Read before looking in vain; `wait_any` returns at once if the bell rang since."""
+        ...
+
+    def wait_any(self, queues: Sequence[str], seconds: float, *, seen: int) -> None:
+        """Until one of the queues may have a message, or `seconds` passed."""
+        ...
+
+    def wake(self) -> None:
+        """End all waits now: a worker stops."""
         ...

@@ -182,6 +182,10 @@ class Database:
         """Wait until the bell rang after `seen`, or `seconds` passed; the new count. It may ring for nothing."""
         return self._bell.wait(seen, seconds)
 
+    def ring(self) -> None:
+        """Wake all that wait, here and in other processes, though nothing was written."""
+        self._bell.ring()
+
     # ------------------------------------------------------------------ end, and fork
 
     def close(self) -> None:

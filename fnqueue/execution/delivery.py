@@ -1,7 +1,7 @@
 """One delivery of a message while it is in this process: what execute learns of it, and settle needs.
 
-Mutable on purpose, and owned by one thread at a time: receive -> execute -> settle. Only two fields are
-touched from outside: the heartbeat replaces `receipt` and sets `revoked`.
+Mutable on purpose, and owned by one thread at a time: receive -> execute -> settle. Only three fields are
+touched from outside: the heartbeat replaces `receipt` and sets `revoked` and `lost`.
 """
 
 from __future__ import annotations
@@ -10,31 +10,32 @@ from typing import Any
 
 from fnqueue.broker.base import Message, Receipt
 from fnqueue.context import TaskContext
+from fnqueue.state.replay import Taken
+from fnqueue.state.results import TaskRecord
 
 
 class Delivery:
     """`queue` is physical. Times are unix seconds. `generation`: see `semantics`, 0 for the first send."""
 
     __slots__ = (
-        "attempt",
-        "attempts_before",
+        "abandoned",
         "attempts_hint",
         "body",
         "context",
         "coroutine",
-        "created_at",
         "deferred_at",
         "due_at",
         "expires_at",
         "finished_at",
         "generation",
         "id",
+        "lost",
         "message",
         "once",
         "principal",
         "queue",
         "receipt",
-        "recorded",
+        "record",
         "revoked",
         "started_at",
         "task",
@@ -54,15 +55,14 @@ class Delivery:
         self.task: Any = None
         self.task_name: str | None = None
         self.context: TaskContext | None = None
-        self.coroutine: Any = None  # the asyncio task, while one runs
+        self.coroutine: Any = None  # the runner, while a coroutine runs
         self.thread: int | None = None
-        self.principal: str | None = None
-        self.attempt = 0
-        self.attempts_before = 0  # settled runs, from the record
-        self.recorded = False  # a record of this task was seen or written
-        self.once = False  # a replay record is held
+        self.principal: str | None = None  # "user:42"
+        self.record: TaskRecord | None = None  # as it stands in the store, or will
+        self.once: Taken | None = None  # the right to run, where the task is `once`
         self.revoked = False
-        self.created_at = message.sent_at
+        self.abandoned = False  # given back while it runs: what its thread says later is not settled
+        self.lost = False  # the broker said that the receipt is no longer good
         self.deferred_at = message.sent_at
         self.due_at = message.sent_at
         self.expires_at: float | None = None
@@ -73,6 +73,15 @@ class Delivery:
     @property
     def fence(self) -> tuple[int, int]:
         return (self.generation, self.receipt.receive_count)
+
+    @property
+    def attempt(self) -> int:
+        return self.record.attempts if self.record is not None else 0
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the store holds a record of this task."""
+        return self.record is not None and self.record.version > 0
 
     @property
     def redelivered(self) -> bool:

@@ -8,14 +8,15 @@ Knows no broker: a delivery is given, and what becomes of its message is `settle
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from fnqueue import codec
 from fnqueue.broker.names import binding
 from fnqueue.clock import Clock, to_datetime
 from fnqueue.context import TaskContext, running
@@ -36,11 +37,13 @@ from fnqueue.execution.limits import SoftLimits
 from fnqueue.middleware import Middleware, around_execute
 from fnqueue.outcome import DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
 from fnqueue.security.envelope import Verified, verify
-from fnqueue.security.keys import KeyRing
+from fnqueue.security.ids import milliseconds
+from fnqueue.security.keyring import KeyRing
 from fnqueue.security.policy import Policy, PolicyContext
-from fnqueue.security.principal import Principal
+from fnqueue.security.principal import Principal, service
 from fnqueue.state.replay import Done, Elsewhere, Replay
-from fnqueue.state.results import Results
+from fnqueue.state.results import Results, TaskRecord
+from fnqueue.store.base import Record
 from fnqueue.task.options import Backoff
 from fnqueue.task.task import Task
 
@@ -71,7 +74,9 @@ class Powers:
     lease_seconds: float = 60
     delete_first: Callable[[Delivery], bool] | None = None  # at_most_once
     extend: Callable[[Delivery], None] | None = None
+    write: Callable[[Record], Record | None] | None = None  # a fenced write; None: a newer delivery wrote
     worker: str = ""
+    wants_values: bool = True  # False without a store: results are not made into JSON
     limits: SoftLimits | None = None
 
 
@@ -125,10 +130,18 @@ class Executor:
     async def execute_async(self, run: Run) -> Outcome:
         """Run a coroutine task on the running loop."""
         try:
-            with self.powers.scope(run.task):
-                return await self._run_async(run)
-        except Exception as error:
+            self._begin(run)
+            return await self._in_scope(run)
+        except BaseException as error:
             return self._raised(run, error)
+
+    async def _in_scope(self, run: Run) -> Outcome:
+        with self.powers.scope(run.task):
+            return await self._run_async(run)
+
+    def execute_wrapped(self, run: Run, loop: asyncio.AbstractEventLoop) -> Outcome:
+        """Run a coroutine task on `loop` with middleware around it, in a thread that waits for it."""
+        return self._wrapped(run, lambda context: asyncio.run_coroutine_threadsafe(self._in_scope(run), loop).result())
 
     def wraps_runs(self) -> bool:
         """Whether a middleware wraps executions: then a coroutine's run needs a thread that waits for it."""
@@ -145,56 +158,51 @@ class Executor:
             queue=binding(delivery.queue),
             now=powers.clock.now(),
         )
-        self._identify(delivery, verified)
+        _identify(delivery, verified)
         verified.check_times()
+        verified.check_limits(self._serves)
         task = powers.find(verified.task)
         if task is None:
-            raise _End(Refused("TASK_NOT_SERVED", f"no task named {verified.task!r} is served here"))
+            raise _End(Refused("TASK_NOT_SERVED", verified.task))
         delivery.task = task
-        verified.check_limits()
         if verified.id in self.revoked:
             raise _End(Refused("REVOKED"))
         return task, verified.unseal()
 
-    def _identify(self, delivery: Delivery, verified: Verified) -> None:
-        delivery.id, delivery.task_name = verified.id, verified.task
-        delivery.created_at = delivery.deferred_at = verified.created_at
-        delivery.due_at = max(verified.created_at, verified.not_before or 0)
-        delivery.expires_at, delivery.traceparent = verified.expires_at, verified.traceparent
+    def _serves(self, name: str) -> bool:
+        return self.powers.find(name) is not None
 
     # ---------------------------------------------------------------- authorise
 
     def _admit(self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any]) -> Run:
+        signed = Principal.from_wire(sealed["p"])
+        delivery.principal = f"{signed.kind}:{signed.id}"
         try:
             args, kwargs = task.binder.decode(sealed.get("args", []), sealed.get("kwargs", {}))
         except ArgumentError as error:
             raise _End(Refused("DECODE", str(error))) from None
-        principal = self._authorise(delivery, task, sealed, args, kwargs)
-        retry = task.retry.changed_by_wire(sealed["ry"]) if "ry" in sealed else task.retry
-        if delivery.redelivered or task.options.once:
-            self._look_back(delivery, task)
-        delivery.attempt = delivery.attempt or 1
+        principal = self._authorise(delivery, task, signed, args, kwargs)
+        retry = task.retry.changed_by_wire(sealed["ry"]) if sealed.get("ry") else task.retry
+        self._look_back(delivery, task)
         delivery.context = self._context(delivery, task, principal, sealed)
         return Run(delivery, task, args, kwargs, retry)
 
     def _authorise(
-        self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any], args: Any, kwargs: Any
+        self, delivery: Delivery, task: Task[Any, Any, Any], signed: Principal, args: Any, kwargs: Any
     ) -> Principal:
-        signed = Principal.from_wire(sealed["p"])
-        delivery.principal = signed.id
         try:
             principal = self.powers.load_principal(signed)
         except Exception as error:
             raise _End(Rescheduled(_again(delivery), error_text(error), counts=False)) from None
         if principal is None:
-            raise _End(Refused("DENIED", f"{signed.kind} is gone or inactive"))
+            raise _End(Refused("DENIED", f"the {signed.kind} is gone or inactive"))
         decision = self.powers.policy_of(task).decide(
             PolicyContext(
                 phase="execute",
                 task=task.name,
                 args=task.binder.bound(args, kwargs),
                 principal=principal,
-                deferred_at=to_datetime(delivery.created_at),
+                deferred_at=to_datetime(delivery.deferred_at),
             )
         )
         if decision.verdict == "error":
@@ -202,38 +210,43 @@ class Executor:
             raise _End(Rescheduled(_again(delivery), undecided, counts=False))
         if decision.verdict != "allow":
             raise _End(Refused("DENIED", decision.reason))
+        if task.options.runs_as is not None:
+            return service(task.options.runs_as).through(delivery.principal or "")
         return principal
 
     # ---------------------------------------------------------------- the record of a redelivery
 
     def _look_back(self, delivery: Delivery, task: Task[Any, Any, Any]) -> None:
-        results, now = self.powers.results, self.powers.clock.now()
-        assert delivery.id is not None
+        """A first delivery reads and writes nothing, but for `once`."""
+        record = first_record(delivery, self.powers.worker)
+        results = self.powers.results
         if results is None:
-            delivery.attempts_before = delivery.attempts_hint + delivery.receipt.receive_count - 1
-            delivery.attempt = delivery.attempts_before + 1
+            attempts = delivery.attempts_hint + delivery.receipt.receive_count
+            delivery.record = record.changed(attempts=attempts)
             return
+        delivery.record = record
         if delivery.redelivered:
-            self._redelivered(delivery, task, results, now)
+            self._redelivered(delivery, results, record)
         if task.options.once and self.powers.replay is not None:
             self._take_once(delivery, self.powers.replay)
 
-    def _redelivered(self, delivery: Delivery, task: Task[Any, Any, Any], results: Results, now: float) -> None:
-        assert delivery.id is not None
-        record = results.read(delivery.id)
-        starts = 0
-        if record is not None:
-            if record.final:
-                raise _End(Refused("REPLAY", record.state))
-            delivery.attempts_before, starts = record.attempts, record.starts
-            delivery.recorded = True
-        if starts >= self.powers.max_crashes:
-            raise _End(
-                DeadLettered(f"{starts} workers ended while this ran, without an outcome (max_crashes={self.powers.max_crashes})")
-            )
-        delivery.attempt = delivery.attempts_before + starts + 1
-        results.write_start(delivery.id, task=task.name, now=now, **self._common(delivery), starts=starts + 1)
-        delivery.recorded = True
+    def _redelivered(self, delivery: Delivery, results: Results, record: TaskRecord) -> None:
+        known = results.read(record.id)
+        if known is not None and known.final:
+            if known.readable:
+                raise _End(Refused("REPLAY", known.state))
+            known = None  # not sealed with a key of ours: it proves nothing
+        if known is not None:
+            record = results.again(known, fence=delivery.fence, worker=self.powers.worker or None)
+            if record.crashes >= self.powers.max_crashes:
+                delivery.record = known
+                raise _End(DeadLettered(_crashed(record.crashes, self.powers.max_crashes)))
+        else:
+            record = record.changed(starts=1)
+        started = results.write_started(record)
+        if started is None:
+            raise _End(Refused("REPLAY", "elsewhere", retry_after_seconds=1))
+        delivery.record = started
 
     def _take_once(self, delivery: Delivery, replay: Replay) -> None:
         assert delivery.id is not None and delivery.expires_at is not None
@@ -241,13 +254,10 @@ class Executor:
             delivery.id, fence=delivery.fence, lease_seconds=self.powers.lease_seconds, until=delivery.expires_at
         )
         if isinstance(taken, Done):
-            raise _End(Refused("REPLAY", "SUCCESS"))
+            raise _End(Refused("REPLAY", "FAILURE" if taken.dead else "SUCCESS"))
         if isinstance(taken, Elsewhere):
             raise _End(Refused("REPLAY", "elsewhere", retry_after_seconds=taken.retry_after_seconds))
-        delivery.once = True
-
-    def _common(self, delivery: Delivery) -> dict[str, Any]:
-        return {}
+        delivery.once = taken
 
     def _context(
         self, delivery: Delivery, task: Task[Any, Any, Any], principal: Principal, sealed: dict[str, Any]
@@ -260,15 +270,22 @@ class Executor:
             attempt=delivery.attempt,
             queue=binding(delivery.queue),
             principal=principal,
-            deferred_at=delivery.created_at,
+            deferred_at=delivery.deferred_at,
             fence=delivery.fence,
             clock=powers.clock,
             deadline=lambda: delivery.receipt.deadline,
-            report=None,
-            extend=(lambda: powers.extend(delivery)) if powers.extend else None,
+            report=partial(self._report, delivery) if powers.results is not None and powers.write is not None else None,
+            extend=partial(powers.extend, delivery) if powers.extend is not None else None,
             traceparent=delivery.traceparent,
             baggage=sealed.get("bg"),
         )
+
+    def _report(self, delivery: Delivery, done: float, total: float | None, message: str) -> None:
+        results, record = self.powers.results, delivery.record
+        assert results is not None and record is not None and self.powers.write is not None
+        written = self.powers.write(results.progressed(record, done, total, message))
+        if written is not None:
+            delivery.record = record.changed(version=written.version, state="STARTED", starts=max(1, record.starts))
 
     # ---------------------------------------------------------------- run
 
@@ -291,6 +308,8 @@ class Executor:
         if run.task.options.at_most_once and powers.delete_first and not powers.delete_first(delivery):
             raise _End(Refused("REPLAY", "elsewhere", retry_after_seconds=0))
         delivery.started_at = powers.clock.now()
+        if delivery.record is not None:
+            delivery.record = delivery.record.changed(started_at=delivery.started_at)
         if powers.events.wanted(TaskStarted):
             powers.events.publish(
                 TaskStarted(
@@ -319,9 +338,7 @@ class Executor:
         try:
             coroutine: Coroutine[Any, Any, Any] = run.task.function(*self._arguments(run), **run.kwargs)
             delivery.coroutine = runner = Runner(coroutine)
-            value = await runner.run(
-                options.soft_time_limit_seconds, options.time_limit_seconds, SoftTimeLimitExceeded
-            )
+            value = await runner.run(options.soft_time_limit_seconds, options.time_limit_seconds, SoftTimeLimitExceeded)
             return self._returned(run, value)
         except BaseException as error:
             return self._raised(run, error)
@@ -336,15 +353,16 @@ class Executor:
     # ---------------------------------------------------------------- how it ended
 
     def _returned(self, run: Run, value: Any) -> Outcome:
-        if self.powers.results is None:
+        if not self.powers.wants_values:
             return Succeeded(b"null")
         try:
-            return Succeeded(codec.result_to_json(value, task=run.task.name))
+            return Succeeded(run.task.binder.result_to_json(value))
         except ArgumentError as error:
             return Failed(error_text(error))
 
     def _raised(self, run: Run, error: BaseException) -> Outcome:
         delivery, options = run.delivery, run.task.options
+        assert delivery.record is not None
         if isinstance(error, _End):
             return error.outcome
         if isinstance(error, RetryLater):
@@ -357,17 +375,47 @@ class Executor:
             # Told by user code or by a signal that hit a pool thread: the task did not finish its work.
             error = RuntimeError(f"the task raised {type(error).__name__}")
         text = error_text(error)
-        if run.retry.covers(error) and delivery.attempts_before < run.retry.attempts:
-            wait = run.retry.seconds(delivery.attempts_before + 1, error)
+        # Crashes are counted apart (max_crashes): they use up no attempt.
+        tried = delivery.record.attempts - delivery.record.crashes
+        if run.retry.covers(error) and tried <= run.retry.attempts and not options.at_most_once:
+            wait = run.retry.seconds(max(1, tried), error)
             if delivery.expires_at is None or self.powers.clock.now() + wait < delivery.expires_at:
                 return Rescheduled(wait, text)
         return Failed(text, expected=isinstance(error, options.raises))
 
     def _later(self, run: Run, error: RetryLater) -> Outcome:
         delivery = run.delivery
+        if run.task.options.at_most_once:
+            return Failed(TaskError("RetryLater", "at_most_once=True: its message is deleted, so it cannot run again"))
         if delivery.expires_at is not None and self.powers.clock.now() + error.delay_seconds >= delivery.expires_at:
             return Failed(TaskError("RetryLater", f"due after the call expires ({error.delay_seconds:g} s)"))
         return Rescheduled(error.delay_seconds, None, counts=not error.snooze)
+
+
+def _identify(delivery: Delivery, verified: Verified) -> None:
+    delivery.id, delivery.task_name = verified.id, verified.task
+    delivery.deferred_at = milliseconds(verified.id) / 1000
+    delivery.due_at = max(delivery.deferred_at, verified.not_before or 0)
+    delivery.expires_at, delivery.traceparent = verified.expires_at, verified.traceparent
+
+
+def first_record(delivery: Delivery, worker: str) -> TaskRecord:
+    """The record of a task whose store holds none yet."""
+    return TaskRecord(
+        id=delivery.id or delivery.message.message_id,
+        task=delivery.task_name or "",
+        queue=binding(delivery.queue),
+        expires_at=delivery.expires_at or delivery.message.sent_at,
+        deferred_at=delivery.due_at,
+        started_at=delivery.started_at,
+        principal=delivery.principal,
+        worker=worker or None,
+        fence=delivery.fence,
+    )
+
+
+def _crashed(crashes: int, most: int) -> str:
+    return f"{crashes} workers ended while this ran, without an outcome (max_crashes={most})"
 
 
 def error_text(error: BaseException) -> TaskError:

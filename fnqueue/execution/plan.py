@@ -27,6 +27,7 @@ from fnqueue.events import (
     TaskSucceeded,
 )
 from fnqueue.execution.delivery import Delivery
+from fnqueue.execution.execute import first_record
 from fnqueue.outcome import (
     ENDED,
     HOSTILE,
@@ -41,10 +42,11 @@ from fnqueue.outcome import (
 )
 from fnqueue.state.parked import Parked
 from fnqueue.state.replay import Replay
-from fnqueue.state.results import Results
+from fnqueue.state.results import Results, TaskRecord
 from fnqueue.store.base import Record
 
 HOSTILE_PER_MINUTE = 10
+KEEP_FAILURE_SECONDS = 604_800.0
 
 
 @dataclass(slots=True)
@@ -117,21 +119,23 @@ class Planner:
 
     def _succeeded(self, plan: Plan, outcome: Succeeded) -> None:
         delivery = plan.delivery
+        if delivery.once is not None and self.replay is not None:
+            plan.records.append(self.replay.done_record(delivery.once))
         if self.results is not None:
-            plan.records.append(self.results.succeeded(delivery, outcome.value))
-        if delivery.once and self.replay is not None:
-            plan.records.append(self.replay.done_record(delivery))
+            keep = delivery.task.options.keep_result_seconds
+            plan.records.append(self.results.succeeded(self._record(delivery), outcome.value, keep_seconds=keep))
         plan.event = TaskSucceeded(**_ended(delivery))
 
     def _rescheduled(self, plan: Plan, outcome: Rescheduled) -> None:
         delivery = plan.delivery
-        ran = delivery.started_at is not None
-        attempts = delivery.attempt if (outcome.counts and ran) else delivery.attempts_before
-        if self.results is not None:
-            plan.records.append(self.results.retrying(delivery, attempts=attempts, error=outcome.error))
-        if delivery.once and self.replay is not None:
-            plan.records.append(self.replay.failed_record(delivery))
-        self._later(plan, outcome.delay_seconds, attempts)
+        counts = outcome.counts and delivery.started_at is not None
+        if delivery.once is not None and self.replay is not None:
+            due = self.clock.now() + outcome.delay_seconds
+            plan.records.append(self.replay.failed_record(delivery.once, retry_at=due))
+        if self.results is not None and delivery.id is not None:
+            plan.records.append(self.results.retrying(self._record(delivery), outcome.error, counts=counts))
+        attempts = delivery.attempt - (not counts)
+        self._later(plan, outcome.delay_seconds, max(0, attempts))
         plan.event = TaskRescheduled(
             **_ended(delivery),
             delay_seconds=outcome.delay_seconds,
@@ -140,10 +144,9 @@ class Planner:
 
     def _failed(self, plan: Plan, error: TaskError, code: str, *, expected: bool = False) -> None:
         delivery = plan.delivery
+        self._ends_once(plan)
         if self.results is not None:
-            plan.records.append(self.results.failed(delivery, error))
-        if delivery.once and self.replay is not None:
-            plan.records.append(self.replay.failed_record(delivery, dead=True))
+            plan.records.append(self._failure(delivery, error, code))
         copied = self._wants_copy(delivery) and self._dead_letter(plan, code)
         plan.event = TaskFailed(
             **_ended(delivery),
@@ -162,12 +165,25 @@ class Planner:
 
     def _released(self, plan: Plan, outcome: Released) -> None:
         delivery = plan.delivery
+        if delivery.once is not None and self.replay is not None:
+            plan.records.append(self.replay.released_record(delivery.once))
         if delivery.recorded and self.results is not None:
-            plan.records.append(self.results.released(delivery))
-        if delivery.once and self.replay is not None:
-            plan.records.append(self.replay.failed_record(delivery))
+            record = self.results.released(self._record(delivery))
+            plan.records += [record] if record is not None else []
         plan.hide_seconds = 0
         plan.event = TaskReleased(**_ended(delivery))
+
+    def _record(self, delivery: Delivery) -> TaskRecord:
+        return delivery.record or first_record(delivery, self.worker)
+
+    def _failure(self, delivery: Delivery, error: TaskError, code: str) -> Record:
+        assert self.results is not None
+        keep = delivery.task.options.keep_failure_seconds if delivery.task is not None else KEEP_FAILURE_SECONDS
+        return self.results.failed(self._record(delivery), error, keep_seconds=keep, reason=code)
+
+    def _ends_once(self, plan: Plan) -> None:
+        if plan.delivery.once is not None and self.replay is not None:
+            plan.records.append(self.replay.dead_record(plan.delivery.once))
 
     # ---------------------------------------------------------------- the table of fates
 
@@ -184,7 +200,9 @@ class Planner:
             self._unknown(plan, code, outcome.detail)
         elif code == "NOT_YET":
             wait = outcome.retry_after_seconds
-            self._later(plan, max(0.0, delivery.due_at - self.clock.now()) if wait is None else wait, delivery.attempts_hint)
+            self._later(
+                plan, max(0.0, delivery.due_at - self.clock.now()) if wait is None else wait, delivery.attempts_hint
+            )
         elif code in ENDED:
             self._ended_state(plan, code, outcome.detail)
         elif code == "REPLAY" and outcome.retry_after_seconds is not None:
@@ -210,8 +228,9 @@ class Planner:
             self._hostile.append(now)
 
     def _refuse_for_good(self, plan: Plan, code: str, detail: str) -> None:
+        self._ends_once(plan)
         if self.results is not None:
-            plan.records.append(self.results.failed(plan.delivery, TaskError(code, detail)))
+            plan.records.append(self._failure(plan.delivery, TaskError(code, detail), code))
         self._dead_letter(plan, code)
 
     def _unknown(self, plan: Plan, code: str, detail: str) -> None:
@@ -227,10 +246,10 @@ class Planner:
 
     def _ended_state(self, plan: Plan, code: str, detail: str) -> None:
         delivery = plan.delivery
+        self._ends_once(plan)
         if self.results is not None:
-            plan.records.append(self.results.ended(delivery, code, detail))
-        if delivery.once and self.replay is not None:
-            plan.records.append(self.replay.failed_record(delivery, dead=True))
+            keep = delivery.task.options.keep_failure_seconds if delivery.task is not None else KEEP_FAILURE_SECONDS
+            plan.records.append(self.results.ended(self._record(delivery), code, keep_seconds=keep, reason=detail))
 
     def _repeated(self, plan: Plan, state: str) -> None:
         """An earlier delivery stored its end and was cut off before the message was gone: finish what it began."""
@@ -275,9 +294,9 @@ class Planner:
             queue=delivery.queue,
             body=delivery.body,
             due=due,
-            group=delivery.message.group,
+            until=max(due, delivery.expires_at or due),
             generation=delivery.generation + 1,
-            until=max(due, delivery.expires_at or due) + quotas.FUTURE_SKEW_SECONDS,
+            group=delivery.message.group,
         )
         plan.hide_seconds, plan.fate = None, "parked"
 

@@ -61,18 +61,22 @@ class Settler:
             worker=powers.worker,
         )
 
-    def settle(self, batch: Sequence[Ended]) -> None:
-        """Write what these outcomes mean. Raises an engine's error with nothing lost: call again with the same batch."""
+    def settle(self, batch: Sequence[Ended]) -> list[Plan]:
+        """Write what these outcomes mean, and return the plans that stood.
+
+        Raises an engine's error with nothing lost: call again with the same batch.
+        """
         plans = self.plan(batch)
-        self._powers.together(lambda: self.write(plans))
-        self.told(plans)
+        standing: list[Plan] = self._powers.together(lambda: self.write(plans)) if plans else []
+        self.told(standing)
+        return standing
 
     def plan(self, batch: Sequence[Ended]) -> list[Plan]:
         """Plans of those whose lease still holds."""
         held = [(delivery, outcome) for delivery, outcome in batch if not self._lost(delivery)]
         return [self.planner.plan(delivery, outcome) for delivery, outcome in held]
 
-    def write(self, plans: Sequence[Plan]) -> None:
+    def write(self, plans: Sequence[Plan]) -> list[Plan]:
         """Store, sends, messages. May run again from the start: every write is idempotent by its id."""
         standing = self._store(plans)
         self._powers.at("stored")
@@ -80,6 +84,7 @@ class Settler:
         self._powers.at("sent")
         self._end(standing)
         self._powers.at("ended")
+        return standing
 
     def told(self, plans: Sequence[Plan]) -> None:
         """After the writes are durable: count and publish."""
@@ -178,7 +183,8 @@ class Settler:
     # ---------------------------------------------------------------- leases
 
     def _lost(self, delivery: Delivery) -> bool:
-        if self._powers.clock.monotonic() < delivery.receipt.deadline or self._deleted(delivery):
+        held = not delivery.lost and self._powers.clock.monotonic() < delivery.receipt.deadline
+        if held or self._deleted(delivery):
             return False
         self._lose(delivery)
         return True
@@ -187,8 +193,4 @@ class Settler:
         return delivery.task is not None and delivery.task.options.at_most_once and delivery.started_at is not None
 
     def _lose(self, delivery: Delivery) -> None:
-        self._powers.events.publish(
-            LeaseLost(id=delivery.id, task=delivery.task_name, queue=binding(delivery.queue))
-        )
-
-
+        self._powers.events.publish(LeaseLost(id=delivery.id, task=delivery.task_name, queue=binding(delivery.queue)))

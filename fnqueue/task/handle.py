@@ -14,20 +14,10 @@ from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from fnqueue.clock import Clock
 from fnqueue.errors import ResultTimeout, TaskError, TaskFailed
+from fnqueue.state.results import TERMINAL, Progress
 
 R = TypeVar("R")
 State = Literal["PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED", "EXPIRED", "DENIED", "UNKNOWN"]
-TERMINAL = frozenset({"SUCCESS", "FAILURE", "REVOKED", "EXPIRED", "DENIED"})
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """`done` of `total` (None: unknown), a line for people, and when it was said."""
-
-    done: float
-    total: float | None
-    message: str
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +39,8 @@ class Result(Generic[R]):
 class Reads(Protocol):
     """The powers of a handle. Each raises StoreMissing where there is no store."""
 
-    clock: Clock
-
+    @property
+    def clock(self) -> Clock: ...
     def record(self, handle: Handle[Any]) -> Result[Any]: ...
     def cancel(self, handle: Handle[Any]) -> None: ...
     def status_token(self, handle: Handle[Any], expires_seconds: float) -> str: ...

@@ -87,7 +87,6 @@ class Backoff:
 
 
 Retry = int | Backoff | None
-NO_RETRY = Backoff(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +122,8 @@ class TaskOptions:
             if getattr(self, name) is not None:
                 _between(name, getattr(self, name), 0.001, quotas.RUN_SECONDS_MAX)
         _exceptions("raises", self.raises)
+        if self.at_most_once and self.retry:
+            raise OptionInvalid("at_most_once=True is never tried again: leave retry= out")
         if self.once and self.at_most_once:
             raise OptionInvalid("once=True and at_most_once=True contradict each other: choose one")
 
@@ -160,9 +161,6 @@ class CallOptions:
         retry_of(self.retry)
 
 
-NO_OPTIONS = CallOptions()
-
-
 def priority_name(priority: Priority) -> str:
     """high, normal or low. Numbers are 0 (least) to 9 (most urgent): 0 to 3 low, 4 to 6 normal, 7 to 9 high."""
     if priority in ("high", "normal", "low"):
@@ -175,7 +173,7 @@ def priority_name(priority: Priority) -> str:
 def retry_of(retry: Retry) -> Backoff:
     """`retry=3` is three attempts after the first, exponential from 1 s with full jitter, at most 15 min."""
     if retry is None:
-        return NO_RETRY
+        return Backoff(0)
     if isinstance(retry, Backoff):
         return retry
     if isinstance(retry, int) and not isinstance(retry, bool):
@@ -194,7 +192,7 @@ def unknown_option(name: str, known: Callable[..., Any]) -> OptionInvalid:
 def _retry_after(error: BaseException | None) -> float | None:
     asked = getattr(error, "retry_after", None)
     if asked is None:
-        headers = getattr(getattr(error, "response", None), "headers", None)
+        headers: Any = getattr(getattr(error, "response", None), "headers", None)
         asked = headers.get("Retry-After") if hasattr(headers, "get") else None
     try:
         seconds = float(asked)  # type: ignore[arg-type]
@@ -219,3 +217,6 @@ def _exceptions(name: str, value: Any) -> tuple[type[BaseException], ...]:
 def _short_text(name: str, value: Any) -> None:
     if value is not None and (not isinstance(value, str) or not 1 <= len(value) <= 1000):
         raise OptionInvalid(f"{name}={value!r}: must be text of 1 to 1,000 characters")
+
+
+NO_OPTIONS = CallOptions()

@@ -187,4 +187,4 @@ def _main_name() -> str:
     path = getattr(main, "__file__", None)
     if not path:
         raise TaskNameInvalid("a task typed at a prompt has no module that a worker could import: give name=")
-    return os.path.splitext(os.path.basename(path))[0]
+    return str(os.path.splitext(os.path.basename(path))[0])

@@ -95,6 +95,18 @@ class EmbeddedBroker:
                 return []
             self._database.wait(seen, max(_SHORTEST_WAIT_SECONDS, min(left, look.due_seconds)))
 
+    def bell_count(self) -> int:
+        return self._database.bell_count()
+
+    def wait_any(self, queues: Sequence[str], seconds: float, *, seen: int) -> None:
+        looks = [self._look(queue) for queue in queues]
+        if not any(look.ready for look in looks):
+            soonest = min((look.due_seconds for look in looks), default=seconds)
+            self._database.wait(seen, max(_SHORTEST_WAIT_SECONDS, min(seconds, soonest)))
+
+    def wake(self) -> None:
+        self._database.ring()
+
     def _look(self, queue: str) -> _Look:
         now = self._clock.now()
 
@@ -169,16 +181,11 @@ class EmbeddedBroker:
     # ------------------------------------------------------------------ queues
 
     def attributes(self, queue: str) -> QueueAttributes:
-        look = self._database.read(lambda connection: self._attributes(connection, queue))
-        if look is None:
-            self._database.write(lambda connection: queues.needed(connection, queue))
-            return self.attributes(queue)
-        return look
+        """Looking makes no queue: raises QueueMissing."""
+        return self._database.read(lambda connection: self._attributes(connection, queue))
 
-    def _attributes(self, connection: Connection, name: str) -> QueueAttributes | None:
-        queue = queues.find(connection, name)
-        if queue is None:
-            return None
+    def _attributes(self, connection: Connection, name: str) -> QueueAttributes:
+        queue = queues.existing(connection, name)
         now = self._clock.now()
         counts = _line(connection, queue, now).counts()
         return QueueAttributes(

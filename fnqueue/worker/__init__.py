@@ -1,0 +1,1 @@
+"""What runs by itself: receive, execute, settle, keep leases, stop without loss."""

@@ -1,0 +1,87 @@
+"""What falls due: parked messages are sent, expired records swept. Every worker ticks; nobody leads.
+
+A parked message is claimed with a lease, sent, then marked sent. A crash between the two makes a copy with the
+same id, which the record of the task absorbs.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from fnqueue.broker.base import Broker, Entry
+from fnqueue.broker.names import is_fifo
+from fnqueue.clock import Clock
+from fnqueue.errors import FnQueueError
+from fnqueue.events import EngineTrouble, Events
+from fnqueue.state.parked import Claimed, Parked
+from fnqueue.store.base import Store
+
+SWEEP_SECONDS = 60.0
+DUE_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TickerPowers:
+    broker: Broker
+    store: Store
+    parked: Parked
+    clock: Clock
+    events: Events
+    tick_seconds: float = 1.0
+
+
+class Ticker(threading.Thread):
+    def __init__(self, powers: TickerPowers) -> None:
+        super().__init__(name="fnqueue-ticker", daemon=True)
+        self._powers = powers
+        self._closed = threading.Event()
+        self._swept_at = powers.clock.monotonic()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def run(self) -> None:
+        while not self._closed.wait(self._powers.tick_seconds):
+            try:
+                self.tick()
+            except FnQueueError as error:
+                self._powers.events.publish(
+                    EngineTrouble(what="ticker", queue=None, error=str(error), retry_seconds=self._powers.tick_seconds)
+                )
+
+    def tick(self) -> int:
+        """Send what is due; how many were sent."""
+        powers = self._powers
+        by_queue: dict[str, list[Claimed]] = {}
+        for record in powers.parked.due(powers.clock.now(), DUE_AT_ONCE):
+            claim = powers.parked.claim(record)
+            if claim is not None:
+                by_queue.setdefault(claim.queue, []).append(claim)
+        sent = sum(self._send(queue, claims) for queue, claims in by_queue.items())
+        self._sweep()
+        return sent
+
+    def _send(self, queue: str, claims: list[Claimed]) -> int:
+        failures = self._powers.broker.send(queue, [_entry(claim) for claim in claims])
+        lost = {failure.index for failure in failures}
+        taken = [claim for index, claim in enumerate(claims) if index not in lost]
+        self._powers.parked.sent(*taken)
+        return len(taken)
+
+    def _sweep(self) -> None:
+        now = self._powers.clock.monotonic()
+        if now - self._swept_at >= SWEEP_SECONDS:
+            self._swept_at = now
+            self._powers.store.sweep()
+
+
+def _entry(message: Claimed) -> Entry:
+    generation = message.generation
+    return Entry(
+        id=message.id,
+        body=message.body,
+        group=message.group,
+        dedupe=f"{message.id}.{generation}" if is_fifo(message.queue) else None,
+        attributes={"g": str(generation)} if generation else {},
+    )
