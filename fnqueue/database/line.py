@@ -74,7 +74,7 @@ class Line:
                 return
             following = self._waiting.popleft()
             following.leads = True
-            assert following.turn is not None  # noqa: S101 - all who wait have one
+            assert following.turn is not None  # all who wait have one
             following.turn.release()
 
     def _desert(self, write: Write) -> bool:

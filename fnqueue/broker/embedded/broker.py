@@ -64,7 +64,7 @@ class EmbeddedBroker:
 
         def work(connection: Connection) -> list[str]:
             found = queues.needed(connection, queue)
-            return [found.message_id(row) for row in self._line(connection, found).send(good)]
+            return list(map(found.message_ids(), self._line(connection, found).send(good)))
 
         sent = iter(self._database.write(work, bell=True) if good else ())
         return [next(sent) if fault is None else _failure(start + place, fault) for place, fault in enumerate(faults)]
@@ -137,22 +137,22 @@ class EmbeddedBroker:
             return queue, found, deadline
 
         queue, found, deadline = self._database.write(work)
-        return [_message(queue, delivered, deadline) for delivered in found]
+        return _messages(queue, found, deadline)
 
     # ------------------------------------------------------------------ delete and hide
 
     def delete(self, queue: str, receipts: Sequence[Receipt]) -> list[Failure]:
         def work(connection: Connection) -> list[Failure]:
             found = queues.needed(connection, queue)
-            line = self._line(connection, found)
-            failures = []
-            for index, receipt in enumerate(receipts):
-                parts = checks.parse(receipt.handle, found.id)
-                if parts is None:
-                    failures.append(_failure(index, checks.not_a_handle(receipt.handle)))
-                elif not line.delete(*parts):
-                    failures.append(_failure(index, checks.handle_expired(receipt.handle)))
-            return failures
+            deliveries = [checks.parse(receipt.handle, found.id) for receipt in receipts]
+            refused = self._line(connection, found).delete([each for each in deliveries if each is not None])
+            if not refused and None not in deliveries:
+                return []
+            return [
+                _failure(index, (checks.handle_expired if delivery in refused else checks.not_a_handle)(receipt.handle))
+                for index, (receipt, delivery) in enumerate(zip(receipts, deliveries, strict=True))
+                if delivery is None or delivery in refused
+            ]
 
         # In a FIFO queue it lets the next of the group go.
         return self._database.write(work, bell=is_fifo(queue)) if receipts else []
@@ -297,29 +297,32 @@ def _change(line: Line, queue: int, receipt: Receipt, seconds: int) -> tuple[Fau
     fault = checks.visibility_fault(seconds)
     if fault is not None:
         return fault, False
-    parts = checks.parse(receipt.handle, queue)
-    if parts is None:
+    delivery = checks.parse(receipt.handle, queue)
+    if delivery is None:
         return checks.not_a_handle(receipt.handle), False
-    return line.change(*parts, seconds)
+    return line.change(delivery, seconds)
 
 
 def _failure(index: int, fault: Fault) -> Failure:
     return Failure(index, fault.code, fault.text, True)
 
 
-def _message(queue: Queue, delivered: Delivered, deadline: float) -> Message:
-    row, receives, sent_at, first_received_at, group, dedupe, attributes, source, body = delivered
-    return Message(
-        message_id=queue.message_id(row),
-        body=body,
-        receipt=Receipt(queue.name, checks.handle(queue.id, row, receives), receives, deadline),
-        sent_at=sent_at,
-        first_received_at=first_received_at,
-        group=group,
-        dedupe=dedupe,
-        attributes=attributes_of(attributes),
-        dead_letter_source=source,
-    )
+def _messages(queue: Queue, found: Sequence[Delivered], deadline: float) -> list[Message]:
+    name, number, message_id = queue.name, queue.id, queue.message_ids()
+    return [
+        Message(
+            message_id=message_id(row),
+            body=body,
+            receipt=Receipt(name, f"{number}.{row}.{receives}", receives, deadline),
+            sent_at=sent_at,
+            first_received_at=first_received_at,
+            group=group,
+            dedupe=dedupe,
+            attributes=attributes_of(attributes),
+            dead_letter_source=source,
+        )
+        for row, receives, sent_at, first_received_at, group, dedupe, attributes, source, body in found
+    ]
 
 
 def _check_receive(max_messages: int, wait_seconds: float, visibility_seconds: int | None) -> None:

@@ -106,16 +106,20 @@ def _value(value: object, parameter: str, why: str) -> Fault:
 # ------------------------------------------------------------------ receipts
 
 
-def handle(queue: int, row: int, receives: int) -> str:
-    """One delivery: which queue, which message, which time. The next delivery has another handle."""
+Delivery = tuple[int, int, int]
+"""A queue's number, a row's, and the receive count. Written with dots it is a receipt's handle."""
+
+
+def handle(delivery: Delivery) -> str:
+    queue, row, receives = delivery
     return f"{queue}.{row}.{receives}"
 
 
-def parse(text: str, queue: int) -> tuple[int, int] | None:
-    """(row, receives), or None for what is no handle of this queue (V1)."""
+def parse(text: str, queue: int) -> Delivery | None:
+    """None for what is no handle of this queue (V1)."""
     try:
         of, row, receives = text.split(".")
-        return (int(row), int(receives)) if int(of) == queue else None
+        return (queue, int(row), int(receives)) if int(of) == queue else None
     except ValueError:
         return None
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fnqueue import quotas
 from fnqueue.broker.base import Entry
 from fnqueue.broker.embedded import checks, redrive
-from fnqueue.broker.embedded.checks import Fault
+from fnqueue.broker.embedded.checks import Delivery, Fault
 from fnqueue.broker.embedded.line import Counts, Delivered, attributes_text
 from fnqueue.broker.embedded.queues import Queue
 from fnqueue.database import Connection
@@ -39,8 +39,8 @@ _RECEIVE = """
     WHERE id IN (SELECT value FROM json_each(?3))
     RETURNING id, receives, sent_at, first_received_at, group_id, dedupe, attributes, source, body
 """
-_DELETE = "DELETE FROM fifo_message WHERE id = ? AND queue = ? AND receives = ? AND ready_at > ?"
-_FIND = "SELECT ready_at, received_at FROM fifo_message WHERE id = ? AND queue = ? AND receives = ? AND sent_at > ?"
+_DELETE = "DELETE FROM fifo_message WHERE queue = ? AND id = ? AND receives = ? AND ready_at > ?"
+_FIND = "SELECT ready_at, received_at FROM fifo_message WHERE queue = ? AND id = ? AND receives = ? AND sent_at > ?"
 _HIDE = "UPDATE fifo_message SET ready_at = ? WHERE id = ?"
 _COUNTS = """
     SELECT coalesce(sum(ready_at <= ?2), 0), coalesce(sum(ready_at > ?2 AND receives > 0), 0),
@@ -111,19 +111,22 @@ class FifoLine:
 
     # ------------------------------------------------------------------ the rest
 
-    def delete(self, row: int, receives: int) -> bool:
-        deleted = self._connection.execute(_DELETE, (row, self._queue.id, receives, self._now)).rowcount
-        return bool(deleted) or self._find(row, receives) is None
+    def delete(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        return [delivery for delivery in deliveries if not self._delete_one(delivery)]
 
-    def _find(self, row: int, receives: int) -> tuple[float, float] | None:
-        found: tuple[float, float] | None = self._connection.execute(
-            _FIND, (row, self._queue.id, receives, self._oldest)
-        ).fetchone()
+    def _delete_one(self, delivery: Delivery) -> bool:
+        """False: it is there, under this receipt, but its time is over."""
+        deleted = self._connection.execute(_DELETE, (*delivery, self._now)).rowcount
+        return bool(deleted) or self._find(delivery) is None
+
+    def _find(self, delivery: Delivery) -> tuple[float, float] | None:
+        """When it is visible, and when it was received."""
+        found: tuple[float, float] | None = self._connection.execute(_FIND, (*delivery, self._oldest)).fetchone()
         return found
 
-    def change(self, row: int, receives: int, seconds: int) -> tuple[Fault | None, bool]:
-        found = self._find(row, receives)
-        handle = checks.handle(self._queue.id, row, receives)
+    def change(self, delivery: Delivery, seconds: int) -> tuple[Fault | None, bool]:
+        found = self._find(delivery)
+        handle = checks.handle(delivery)
         if found is None:
             return checks.not_available(handle), False
         was_ready_at, received_at = found
@@ -131,7 +134,7 @@ class FifoLine:
             return checks.handle_expired(handle), False
         if self._now + seconds > received_at + quotas.VISIBILITY_SECONDS_MAX:
             return checks.beyond_total(seconds), False
-        self._connection.execute(_HIDE, (self._now + seconds, row))
+        self._connection.execute(_HIDE, (self._now + seconds, delivery[1]))
         return None, self._now + seconds < was_ready_at
 
     def counts(self) -> Counts:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from fnqueue.broker.base import Entry
-from fnqueue.broker.embedded.checks import Fault
+from fnqueue.broker.embedded.checks import Delivery, Fault
 
 
 class Delivered(NamedTuple):
@@ -51,12 +51,12 @@ class Line(Protocol):
         """Up to `count`. None although one was ready: it was expired or dead, and is gone; ask again."""
         ...
 
-    def delete(self, row: int, receives: int) -> bool:
-        """False: refused, because a FIFO delivery's time is over."""
+    def delete(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Those that were refused, because a FIFO delivery's time is over."""
         ...
 
-    def change(self, row: int, receives: int, seconds: int) -> tuple[Fault | None, bool]:
-        """A fault ("" stands for the handle's text), and whether it is visible sooner than it was."""
+    def change(self, delivery: Delivery, seconds: int) -> tuple[Fault | None, bool]:
+        """A fault, and whether it is visible sooner than it was."""
         ...
 
     def counts(self) -> Counts: ...

@@ -7,6 +7,7 @@ Knows nothing of messages.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from fnqueue import quotas
@@ -63,9 +64,10 @@ class Queue(NamedTuple):
     def fifo(self) -> bool:
         return is_fifo(self.name)
 
-    def message_id(self, row: int) -> str:
-        """Of a message of this queue's kind. It stays when the message moves to a dead-letter queue."""
-        return f"{self.prefix}-{row * 2 + self.fifo:012x}"
+    def message_ids(self) -> Callable[[int], str]:
+        """From a row of this queue's kind to a message's id. It stays when the message moves to a dead-letter queue."""
+        prefix, odd = self.prefix, self.fifo
+        return lambda row: f"{prefix}-{row * 2 + odd:012x}"
 
 
 def find(connection: Connection, name: str) -> Queue | None:

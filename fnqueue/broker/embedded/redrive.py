@@ -42,14 +42,14 @@ def bury_fifo(connection: Connection, queue: Queue, row: int, group: str, now: f
     leads = first is None or row < first
     if leads and first is not None:
         connection.execute(_SET_HEAD, (0, first))
-    connection.execute(_BURY_FIFO, (grave.id, leads, now, now, queue.message_id(row), queue.name, row))
+    connection.execute(_BURY_FIFO, (grave.id, leads, now, now, queue.message_ids()(row), queue.name, row))
     (following,) = connection.execute(_FIRST, (queue.id, group)).fetchone()
     if following is not None:
         connection.execute(_SET_HEAD, (1, following))
 
 
 def _grave(connection: Connection, queue: Queue) -> Queue:
-    assert queue.dead_letter_queue is not None  # noqa: S101 - goes with max_receive_count
+    assert queue.dead_letter_queue is not None  # goes with max_receive_count
     return queues.needed(connection, queue.dead_letter_queue)
 
 

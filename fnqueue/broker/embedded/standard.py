@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fnqueue import quotas
 from fnqueue.broker.base import Entry
 from fnqueue.broker.embedded import checks, redrive
-from fnqueue.broker.embedded.checks import Fault
+from fnqueue.broker.embedded.checks import Delivery, Fault
 from fnqueue.broker.embedded.line import Counts, Delivered, attributes_text
 from fnqueue.broker.embedded.queues import Queue
 from fnqueue.database import Connection
@@ -27,8 +27,8 @@ _RECEIVE = """
                  ORDER BY ready_at, sent_at, receives LIMIT ?4)
     RETURNING id, receives, sent_at, first_received_at, group_id, NULL, attributes, source, body
 """
-_DELETE = "DELETE FROM message WHERE id = ? AND queue = ? AND receives = ?"
-_FIND = "SELECT ready_at, sent_at, received_at FROM message WHERE id = ? AND queue = ? AND receives = ? AND sent_at > ?"
+_DELETE = "DELETE FROM message WHERE queue = ? AND id = ? AND receives = ?"
+_FIND = "SELECT ready_at, sent_at, received_at FROM message WHERE queue = ? AND id = ? AND receives = ? AND sent_at > ?"
 _HIDE = "UPDATE message SET ready_at = ? WHERE id = ?"
 _COUNTS = """
     SELECT coalesce(sum(ready_at <= ?2), 0), coalesce(sum(ready_at > ?2 AND receives > 0), 0),
@@ -86,19 +86,19 @@ class StandardLine:
             self._connection.executemany("DELETE FROM message WHERE id = ?", expired)
             self._connection.execute(_SWEEP, (self._queue.id, self._oldest, self._now))
 
-    def delete(self, row: int, receives: int) -> bool:
-        self._connection.execute(_DELETE, (row, self._queue.id, receives))
-        return True
+    def delete(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        self._connection.executemany(_DELETE, deliveries)
+        return []
 
-    def change(self, row: int, receives: int, seconds: int) -> tuple[Fault | None, bool]:
-        found = self._connection.execute(_FIND, (row, self._queue.id, receives, self._oldest)).fetchone()
+    def change(self, delivery: Delivery, seconds: int) -> tuple[Fault | None, bool]:
+        found = self._connection.execute(_FIND, (*delivery, self._oldest)).fetchone()
         if found is None:
-            return checks.not_available(checks.handle(self._queue.id, row, receives)), False
+            return checks.not_available(checks.handle(delivery)), False
         was_ready_at, sent_at, received_at = found
         if self._now + seconds > received_at + quotas.VISIBILITY_SECONDS_MAX:
             return checks.beyond_total(seconds), False
         ready_at = self._now + seconds if seconds else min(sent_at, self._now)
-        self._connection.execute(_HIDE, (ready_at, row))
+        self._connection.execute(_HIDE, (ready_at, delivery[1]))
         return None, ready_at < was_ready_at
 
     def counts(self) -> Counts:
