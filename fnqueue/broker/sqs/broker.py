@@ -31,6 +31,8 @@ PAUSES = (0.1, 0.4, 1.6)
 #: How long the answer to a long poll may have been on its way, seconds, and as a part of the visibility.
 ANSWER_SECONDS = 2.0
 ANSWER_SHARE = 0.25
+#: How long a queue's own visibility timeout is remembered, for receives that name none.
+KNOWN_SECONDS = 60.0
 
 
 class SqsBroker:
@@ -46,7 +48,7 @@ class SqsBroker:
         self.max_body_bytes = self.url.max_body_bytes
         self._clock = clock
         self._wire = Wire(self.url, clock)
-        self._visibility: dict[str, int] = {}
+        self._visibility: dict[str, tuple[float, int]] = {}  # queue -> (known until, seconds)
 
     def __repr__(self) -> str:
         return f"<SqsBroker {self.url.shown}>"
@@ -137,6 +139,7 @@ class SqsBroker:
 
     def drop(self, queue: str) -> None:
         queues.removed(self._wire, queue)
+        self._visibility.pop(queue, None)
 
     def redrive(self, dead_letter_queue: str, destination: str, *, limit: int | None = None) -> int:
         moved = redrive.by_task(self._wire, dead_letter_queue, destination) if limit is None else None
@@ -200,9 +203,12 @@ class SqsBroker:
     def _hidden_for(self, queue: str, visibility_seconds: int | None) -> int:
         if visibility_seconds is not None:
             return visibility_seconds
-        if queue not in self._visibility:
-            self._visibility[queue] = self.attributes(queue).visibility_seconds
-        return self._visibility[queue]
+        until, seconds = self._visibility.get(queue, (0.0, 0))
+        now = self._clock.monotonic()
+        if now >= until:
+            seconds = self.attributes(queue).visibility_seconds
+            self._visibility[queue] = (now + KNOWN_SECONDS, seconds)
+        return seconds
 
 
 def _sort(trip: Trip, answer: Answer) -> tuple[list[Failure], list[Failure]]:

@@ -68,19 +68,19 @@ def created(wire: Wire, queue: str, attributes: Mapping[str, str]) -> None:
 
 
 def redrive_policy(wire: Wire, dead_letter_queue: str | None, max_receive_count: int | None) -> str:
-    """The attribute's value; empty: none. Raises QueueMissing when there is no such dead-letter queue."""
+    """The attribute's value; empty: none. On Amazon the dead-letter queue must be there (QueueMissing)."""
     if (dead_letter_queue is None) != (max_receive_count is None):
         raise OptionInvalid("dead_letter_queue and max_receive_count go together")
     if dead_letter_queue is None or max_receive_count is None:
         return ""
     if not 1 <= max_receive_count <= quotas.RECEIVE_COUNT_MAX:
         raise OptionInvalid(f"max_receive_count={max_receive_count!r} must be 1 to {quotas.RECEIVE_COUNT_MAX}")
-    arn = arn_of(wire, dead_letter_queue)
+    arn = arn_of(wire, dead_letter_queue, makes=True)
     return json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": max_receive_count})
 
 
-def arn_of(wire: Wire, queue: str) -> str:
-    answer = wire.call("get_queue_attributes", queue, AttributeNames=["QueueArn"])
+def arn_of(wire: Wire, queue: str, *, makes: bool = False) -> str:
+    answer = wire.call("get_queue_attributes", queue, makes=makes, AttributeNames=["QueueArn"])
     return str(answer["Attributes"]["QueueArn"])
 
 

@@ -3,7 +3,7 @@
 Amazon moves them by itself (StartMessageMoveTask) when all are to go. A limit, or a server that does not
 know that call, means receiving, sending and deleting here: in that order, so that a stop between two
 makes a copy and loses nothing. On a FIFO queue the copy's deduplication id absorbs it.
-Knows the broker's verbs for messages only as functions handed in.
+Knows the wire, and the broker's verbs for messages through the seam.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fnqueue.broker.base import Broker, Entry, Message
 from fnqueue.broker.names import is_fifo
 from fnqueue.broker.sqs.queues import arn_of
 from fnqueue.broker.sqs.wire import Answer, Wire
-from fnqueue.errors import BrokerError, BrokerRefused, SendRefused
+from fnqueue.errors import BrokerError, BrokerRefused, BrokerUnreachable, SendRefused
 
 _VISIBILITY_SECONDS = 120  # for one round of receive, send, delete
 _LOOK_SECONDS = 1.0
@@ -27,11 +27,13 @@ def by_task(wire: Wire, source: str, destination: str) -> int | None:
     Raises BrokerError when the move fails half-way; what was moved stays moved.
     """
     source_arn, destination_arn = arn_of(wire, source), arn_of(wire, destination)
+    members = {"SourceArn": source_arn, "DestinationArn": destination_arn}
     try:
-        wire.ask("start_message_move_task", source, SourceArn=source_arn, DestinationArn=destination_arn)
-    except BrokerRefused:
-        # Not known to the server, not a dead-letter queue in its eyes, or not allowed: by hand, then,
-        # which tells what is wrong if it cannot either.
+        # The patient client because it tries least often: a second start would be refused.
+        wire.ask("start_message_move_task", source, patient=True, **members)
+    except (BrokerRefused, BrokerUnreachable):
+        # Not known to the server (some answer 500), not a dead-letter queue in its eyes, or not allowed:
+        # by hand, then, which tells what is wrong if it cannot either.
         return None
     while (task := _newest(wire, source, source_arn)).get("Status") == "RUNNING":
         wire.pause(_LOOK_SECONDS)
