@@ -25,7 +25,7 @@ from fnqueue.middleware import Middleware
 from fnqueue.reads import StoreReads
 from fnqueue.registry import Registry
 from fnqueue.runtime import Hooks, Runtime
-from fnqueue.security.policy import Policy, check_policy
+from fnqueue.security.policy import Policy, check_arguments, check_policy
 from fnqueue.security.principal import ANONYMOUS, Principal, service
 from fnqueue.settings import Settings
 from fnqueue.task.handle import Handle, Result
@@ -141,7 +141,7 @@ class FnQueue:
         runs_as: str | None = ...,
         read: Policy | None = ...,
     ) -> TaskDecorator: ...
-    def task(self, function: Any = None, /, **options: Any) -> Any:
+    def task(self, function: Any = None, /, **options: Any) -> Any:  # type: ignore[misc]
         """Register a function as a task: `@fn.task` or `@fn.task(queue="billing", retry=3)`.
 
         name: default is the module and qualified name. queue: logical, a name or `name.fifo`.

@@ -32,14 +32,13 @@ from fnqueue.middleware import Middleware, OutgoingCall, around_send
 from fnqueue.security.envelope import seal
 from fnqueue.security.ids import new_id
 from fnqueue.security.keyring import KeyRecord, KeyRing
-from fnqueue.security.records import dedupe_id, group_id
 from fnqueue.security.policy import Policy, PolicyContext
 from fnqueue.security.principal import Principal
+from fnqueue.security.records import dedupe_id, group_id
 from fnqueue.state.dedupe import Dedupe
 from fnqueue.state.parked import Parked
 from fnqueue.task.options import retry_of
 from fnqueue.task.task import Task
-
 
 CLAIM_SECONDS = 60.0
 Wire = tuple[tuple[Any, ...], dict[str, Any]]  # arguments as the codec makes them travel
@@ -223,7 +222,8 @@ class Dispatch:
         group = self._group(ring, task, queue)
         if fifo and group is None:
             raise OptionInvalid(
-                f"{task.name}: {queue!r} is a FIFO queue and needs a group: {_function(task)}.using(group=...).defer(...)"
+                f"{task.name}: {queue!r} is a FIFO queue and needs a group: "
+                f"{_function(task)}.using(group=...).defer(...)"
             )
         dedupe = f"{call_id}.0" if fifo else None
         held = math.ceil(delay)

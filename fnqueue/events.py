@@ -103,7 +103,7 @@ class TaskReleased(TaskEnded):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRefused:
-    """A message may not run. `fate`: hidden, parked, dead-lettered, deleted. `task` is None before the tag is proven."""
+    """A message may not run. `fate`: hidden, parked, dead-lettered, deleted. `id` and `task` only once proven."""
 
     code: str
     fate: str

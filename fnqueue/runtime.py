@@ -20,15 +20,16 @@ from fnqueue.clock import Clock, SystemClock
 from fnqueue.dispatch import Dispatch, SendPowers
 from fnqueue.errors import KeyInvalid, SettingsInvalid
 from fnqueue.events import Events
-from fnqueue.execution.execute import Executor, Powers
+from fnqueue.execution.execute import Executor
+from fnqueue.execution.powers import Powers
 from fnqueue.execution.settle import SettlePowers, Settler
 from fnqueue.middleware import Middleware
 from fnqueue.registry import Registry
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.keys import KeySource, key_source, memory_source
-from fnqueue.security.records import mac, seal_record, unseal_record
 from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
+from fnqueue.security.records import mac, seal_record, unseal_record
 from fnqueue.settings import Settings
 from fnqueue.state.control import Control
 from fnqueue.state.dedupe import Dedupe
@@ -134,7 +135,8 @@ class Runtime:
     def _environment_faults(self) -> list[str]:
         if not self.engine.local and self.settings.environment == "default":
             return [
-                "FNQUEUE_ENVIRONMENT is not set: name it (production, staging), so that one cannot run the other's messages"
+                "FNQUEUE_ENVIRONMENT is not set: name it (production, staging), "
+                "so that one cannot run the other's messages"
             ]
         return []
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import traceback
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from fnqueue.broker.names import binding
-from fnqueue.clock import Clock, to_datetime
+from fnqueue.clock import to_datetime
 from fnqueue.context import TaskContext, running
 from fnqueue.errors import (
     ArgumentError,
@@ -30,54 +28,21 @@ from fnqueue.errors import (
     TaskError,
     TaskRevoked,
 )
-from fnqueue.events import Events, TaskStarted
+from fnqueue.events import TaskStarted
 from fnqueue.execution.coroutines import Runner
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.limits import SoftLimits
+from fnqueue.execution.lookback import look_back
+from fnqueue.execution.powers import Powers
+from fnqueue.execution.texts import error_text
 from fnqueue.middleware import Middleware, around_execute
 from fnqueue.outcome import DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
 from fnqueue.security.envelope import Verified, verify
 from fnqueue.security.ids import milliseconds
-from fnqueue.security.keyring import KeyRing
-from fnqueue.security.policy import Policy, PolicyContext
+from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal, service
-from fnqueue.state.replay import Done, Elsewhere, Replay
-from fnqueue.state.results import Results, TaskRecord
-from fnqueue.store.base import Record
 from fnqueue.task.options import Backoff
 from fnqueue.task.task import Task
-
-Scope = Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]]
-FRAMES_MAX = 50
-
-
-def no_scope(task: Task[Any, Any, Any]) -> AbstractContextManager[Any]:
-    return nullcontext()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Powers:
-    """What execution is handed. `load_principal` returns None for one that is gone, and may raise."""
-
-    find: Callable[[str], Task[Any, Any, Any] | None]
-    keys: Callable[[], KeyRing]
-    environment: str
-    clock: Clock
-    events: Events
-    load_principal: Callable[[Principal], Principal | None]
-    policy_of: Callable[[Task[Any, Any, Any]], Policy]
-    results: Results | None = None
-    replay: Replay | None = None
-    scope: Scope = no_scope
-    middleware: tuple[Middleware, ...] = ()
-    max_crashes: int = 3
-    lease_seconds: float = 60
-    delete_first: Callable[[Delivery], bool] | None = None  # at_most_once
-    extend: Callable[[Delivery], None] | None = None
-    write: Callable[[Record], Record | None] | None = None  # a fenced write; None: a newer delivery wrote
-    worker: str = ""
-    wants_values: bool = True  # False without a store: results are not made into JSON
-    limits: SoftLimits | None = None
 
 
 @dataclass(slots=True)
@@ -183,7 +148,9 @@ class Executor:
             raise _End(Refused("DECODE", str(error))) from None
         principal = self._authorise(delivery, task, signed, args, kwargs)
         retry = task.retry.changed_by_wire(sealed["ry"]) if sealed.get("ry") else task.retry
-        self._look_back(delivery, task)
+        end = look_back(delivery, task, self.powers)
+        if end is not None:
+            raise _End(end)
         delivery.context = self._context(delivery, task, principal, sealed)
         return Run(delivery, task, args, kwargs, retry)
 
@@ -213,51 +180,6 @@ class Executor:
         if task.options.runs_as is not None:
             return service(task.options.runs_as).through(delivery.principal or "")
         return principal
-
-    # ---------------------------------------------------------------- the record of a redelivery
-
-    def _look_back(self, delivery: Delivery, task: Task[Any, Any, Any]) -> None:
-        """A first delivery reads and writes nothing, but for `once`."""
-        record = first_record(delivery, self.powers.worker)
-        results = self.powers.results
-        if results is None:
-            attempts = delivery.attempts_hint + delivery.receipt.receive_count
-            delivery.record = record.changed(attempts=attempts)
-            return
-        delivery.record = record
-        if delivery.redelivered:
-            self._redelivered(delivery, results, record)
-        if task.options.once and self.powers.replay is not None:
-            self._take_once(delivery, self.powers.replay)
-
-    def _redelivered(self, delivery: Delivery, results: Results, record: TaskRecord) -> None:
-        known = results.read(record.id)
-        if known is not None and known.final:
-            if known.readable:
-                raise _End(Refused("REPLAY", known.state))
-            known = None  # not sealed with a key of ours: it proves nothing
-        if known is not None:
-            record = results.again(known, fence=delivery.fence, worker=self.powers.worker or None)
-            if record.crashes >= self.powers.max_crashes:
-                delivery.record = known
-                raise _End(DeadLettered(_crashed(record.crashes, self.powers.max_crashes)))
-        else:
-            record = record.changed(starts=1)
-        started = results.write_started(record)
-        if started is None:
-            raise _End(Refused("REPLAY", "elsewhere", retry_after_seconds=1))
-        delivery.record = started
-
-    def _take_once(self, delivery: Delivery, replay: Replay) -> None:
-        assert delivery.id is not None and delivery.expires_at is not None
-        taken = replay.take(
-            delivery.id, fence=delivery.fence, lease_seconds=self.powers.lease_seconds, until=delivery.expires_at
-        )
-        if isinstance(taken, Done):
-            raise _End(Refused("REPLAY", "FAILURE" if taken.dead else "SUCCESS"))
-        if isinstance(taken, Elsewhere):
-            raise _End(Refused("REPLAY", "elsewhere", retry_after_seconds=taken.retry_after_seconds))
-        delivery.once = taken
 
     def _context(
         self, delivery: Delivery, task: Task[Any, Any, Any], principal: Principal, sealed: dict[str, Any]
@@ -397,35 +319,6 @@ def _identify(delivery: Delivery, verified: Verified) -> None:
     delivery.deferred_at = milliseconds(verified.id) / 1000
     delivery.due_at = max(delivery.deferred_at, verified.not_before or 0)
     delivery.expires_at, delivery.traceparent = verified.expires_at, verified.traceparent
-
-
-def first_record(delivery: Delivery, worker: str) -> TaskRecord:
-    """The record of a task whose store holds none yet."""
-    return TaskRecord(
-        id=delivery.id or delivery.message.message_id,
-        task=delivery.task_name or "",
-        queue=binding(delivery.queue),
-        expires_at=delivery.expires_at or delivery.message.sent_at,
-        deferred_at=delivery.due_at,
-        started_at=delivery.started_at,
-        principal=delivery.principal,
-        worker=worker or None,
-        fence=delivery.fence,
-    )
-
-
-def _crashed(crashes: int, most: int) -> str:
-    return f"{crashes} workers ended while this ran, without an outcome (max_crashes={most})"
-
-
-def error_text(error: BaseException) -> TaskError:
-    """An exception as text. Frames without locals; the chain of causes is left out, its text is in the log."""
-    frames = traceback.format_list(traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:])
-    try:
-        message = str(error)
-    except Exception:
-        message = "<the exception's own text could not be made>"
-    return TaskError(type(error).__qualname__, message[:10_000], tuple(frame.rstrip() for frame in frames))
 
 
 def _again(delivery: Delivery) -> float:

@@ -27,7 +27,7 @@ from fnqueue.events import (
     TaskSucceeded,
 )
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.execute import first_record
+from fnqueue.execution.lookback import first_record
 from fnqueue.outcome import (
     ENDED,
     HOSTILE,

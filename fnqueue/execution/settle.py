@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fnqueue import quotas
 from fnqueue.broker.base import Broker, Entry, Receipt
 from fnqueue.broker.names import binding
 from fnqueue.clock import Clock

@@ -1,0 +1,52 @@
+"""What execution is handed: who finds tasks and keys, reloads principals, keeps records. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from fnqueue.clock import Clock
+from fnqueue.events import Events
+from fnqueue.execution.delivery import Delivery
+from fnqueue.execution.limits import SoftLimits
+from fnqueue.middleware import Middleware
+from fnqueue.security.keyring import KeyRing
+from fnqueue.security.policy import Policy
+from fnqueue.security.principal import Principal
+from fnqueue.state.replay import Replay
+from fnqueue.state.results import Results
+from fnqueue.store.base import Record
+from fnqueue.task.task import Task
+
+Scope = Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]]
+
+
+def no_scope(task: Task[Any, Any, Any]) -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Powers:
+    """What execution is handed. `load_principal` returns None for one that is gone, and may raise."""
+
+    find: Callable[[str], Task[Any, Any, Any] | None]
+    keys: Callable[[], KeyRing]
+    environment: str
+    clock: Clock
+    events: Events
+    load_principal: Callable[[Principal], Principal | None]
+    policy_of: Callable[[Task[Any, Any, Any]], Policy]
+    results: Results | None = None
+    replay: Replay | None = None
+    scope: Scope = no_scope
+    middleware: tuple[Middleware, ...] = ()
+    max_crashes: int = 3
+    lease_seconds: float = 60
+    delete_first: Callable[[Delivery], bool] | None = None  # at_most_once
+    extend: Callable[[Delivery], None] | None = None
+    write: Callable[[Record], Record | None] | None = None  # a fenced write; None: a newer delivery wrote
+    worker: str = ""
+    wants_values: bool = True  # False without a store: results are not made into JSON
+    limits: SoftLimits | None = None

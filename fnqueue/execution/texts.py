@@ -1,0 +1,28 @@
+"""An exception as text, for records and logs: no locals, and only the task’s own frames."""
+
+from __future__ import annotations
+
+import os
+import traceback
+
+from fnqueue.errors import TaskError
+
+FRAMES_MAX = 50
+_HERE = os.path.dirname(__file__)
+
+
+def error_text(error: BaseException) -> TaskError:
+    """An exception as text. Frames without locals; the chain of causes is left out, its text is in the log."""
+    frames = traceback.format_list(_own_frames(error))
+    try:
+        message = str(error)
+    except Exception:
+        message = "<the exception's own text could not be made>"
+    return TaskError(type(error).__qualname__, message[:10_000], tuple(frame.rstrip() for frame in frames))
+
+
+def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The task's frames: what called the task is ours, and tells its author nothing."""
+    found = traceback.extract_tb(error.__traceback__)
+    inner = [index for index, frame in enumerate(found) if os.path.dirname(frame.filename) == _HERE]
+    return list(found[inner[-1] + 1 if inner and inner[-1] + 1 < len(found) else 0 :])[-FRAMES_MAX:]
