@@ -1,13 +1,31 @@
-"""What all tests share: servers, marks, and contracts whose assertions explain themselves."""
+"""What all tests share: servers, marks, and contracts whose assertions explain themselves.
+
+In CI nothing may be skipped: a test that needs a program must have it there.
+"""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 
 pytest_plugins = ["tests.servers"]
 pytest.register_assert_rewrite("tests.conformance")
 
+IN_CI = os.environ.get("CI") == "true"
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "turned: needs hours, which only an engine with our clock can give")
     config.addinivalue_line("markers", "wrong_in(engine, row, why): a row of the specification that a server has wrong")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    report = yield
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {item.nodeid}: {report.longrepr}"
+    return report

@@ -11,38 +11,90 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fnqueue.broker.base import Broker
+from fnqueue.broker.embedded import EmbeddedBroker
 from fnqueue.broker.sqs import SqsBroker
-from fnqueue.clock import Clock, SystemClock
+from fnqueue.clock import Clock, ManualClock, SystemClock
+from fnqueue.database import Database
+from tests.broker.two_processes import ByTurns, Elsewhere
 from tests.conformance.broker import BrokerContract, PassTime
 
-ENGINES = [pytest.param("moto", marks=pytest.mark.aws)]
+OURS = ["memory", "disk", "processes"]
+ALL = [*OURS, pytest.param("moto", marks=pytest.mark.aws)]
 
 
 @dataclass
 class Engine:
-    broker: Broker
-    other: Broker
+    broker: Any
+    other: Any
     clock: Clock
     pass_time: PassTime
 
 
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    turned = metafunc.definition.get_closest_marker("turned")
+    metafunc.parametrize("name", OURS if turned else ALL, indirect=True)  # moto keeps its own time
+
+
+@pytest.fixture
+def name(request: pytest.FixtureRequest) -> str:
     name = str(request.param)
     for mark in request.node.iter_markers("wrong_in"):
         engine, row, why = mark.args
         if engine == name:
             request.applymarker(pytest.mark.xfail(reason=f"{engine} has {row} wrong: {why}", strict=True))
-    if name == "moto" and request.node.get_closest_marker("turned"):
-        pytest.skip("moto keeps its own time")
-    made: Engine = request.getfixturevalue(name)
-    yield made
-    for queue in made.broker.queues():
-        made.broker.drop(queue)
+    return name
+
+
+@pytest.fixture
+def engine(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    clock = ManualClock()
+    yield from _engine(name, request, tmp_path, clock, lambda seconds: clock.advance(seconds=seconds))
+
+
+@pytest.fixture
+def live(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    yield from _engine(name, request, tmp_path, SystemClock(), time.sleep)
+
+
+def _engine(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, pass_time: PassTime
+) -> Iterator[Engine]:
+    if name == "moto":
+        yield from _emptied(request.getfixturevalue("moto"))
+    elif name == "processes":
+        yield from _processes(str(tmp_path / "queue.db"), clock, pass_time)
+    else:
+        yield from _one_process(tmp_path / "queue.db" if name == "disk" else None, clock, pass_time)
+
+
+def _one_process(path: Path | None, clock: Clock, pass_time: PassTime) -> Iterator[Engine]:
+    first = Database(path, durability="relaxed", clock=clock)
+    second = first if path is None else Database(path, durability="relaxed", clock=clock)
+    yield Engine(EmbeddedBroker(first, clock=clock), EmbeddedBroker(second, clock=clock), clock, pass_time)
+    second.close()
+    first.close()
+
+
+def _processes(path: str, clock: Clock, pass_time: PassTime) -> Iterator[Engine]:
+    database = Database(path, durability="relaxed", clock=clock)
+    here, elsewhere = EmbeddedBroker(database, clock=clock), Elsewhere(path, clock)
+    # A poll under way would hold up the child's turn: live tests poll there and act here.
+    broker = ByTurns(here, elsewhere) if isinstance(clock, ManualClock) else here
+    yield Engine(broker, elsewhere, clock, pass_time)
+    elsewhere.end()
+    database.close()
+
+
+def _emptied(engine: Engine) -> Iterator[Engine]:
+    yield engine
+    for queue in engine.broker.queues():
+        engine.broker.drop(queue)
 
 
 @pytest.fixture(scope="session")
@@ -57,12 +109,14 @@ def moto(moto_endpoint: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def broker(engine: Engine) -> Broker:
-    return engine.broker
+    broker: Broker = engine.broker
+    return broker
 
 
 @pytest.fixture
 def other(engine: Engine) -> Broker:
-    return engine.other
+    other: Broker = engine.other
+    return other
 
 
 @pytest.fixture
@@ -76,18 +130,20 @@ def pass_time(engine: Engine) -> PassTime:
 
 
 @pytest.fixture
-def real_clock() -> Clock:
-    return SystemClock()
+def live_broker(live: Engine) -> Broker:
+    broker: Broker = live.broker
+    return broker
 
 
 @pytest.fixture
-def live_broker(engine: Engine) -> Broker:
-    return engine.broker
+def live_other(live: Engine) -> Broker:
+    other: Broker = live.other
+    return other
 
 
 @pytest.fixture
-def live_other(engine: Engine) -> Broker:
-    return engine.other
+def live_clock(live: Engine) -> Clock:
+    return live.clock
 
 
 class TestBroker(BrokerContract):

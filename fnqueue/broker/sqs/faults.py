@@ -54,6 +54,7 @@ _BAD_CREDENTIALS = frozenset(
         "AuthFailure",
     }
 )
+NOT_SQS = "{} answered with something that is not SQS's JSON"
 _LONGEST = 300  # characters of SQS's own text: some of it quotes what was sent
 
 
@@ -66,7 +67,7 @@ def translate(error: Exception, *, where: str, queue: str) -> BrokerError:
     from botocore.parsers import ResponseParserError
 
     if isinstance(error, ResponseParserError):
-        return BrokerUnreachable(f"{where} answered with something that is not SQS's JSON")
+        return BrokerUnreachable(NOT_SQS.format(where))
     if isinstance(error, aws.ClientError):
         return _answered(error.response, where, queue)
     if isinstance(error, aws.NoCredentialsError | aws.PartialCredentialsError):

@@ -13,10 +13,10 @@ from typing import Any
 from fnqueue import quotas
 from fnqueue.broker.names import is_fifo
 from fnqueue.broker.sqs.clients import Clients
-from fnqueue.broker.sqs.faults import translate
+from fnqueue.broker.sqs.faults import NOT_SQS, translate
 from fnqueue.broker.sqs.url import SqsUrl
 from fnqueue.clock import Clock
-from fnqueue.errors import OptionInvalid, QueueMissing
+from fnqueue.errors import BrokerUnreachable, OptionInvalid, QueueMissing
 
 Answer = dict[str, Any]
 
@@ -51,6 +51,9 @@ class Wire:
             answer: Answer = getattr(client, operation)(**members)
         except Exception as error:
             raise translate(error, where=self.url.where, queue=queue) from error
+        if "html" in answer["ResponseMetadata"]["HTTPHeaders"].get("content-type", ""):
+            # A proxy's or a hotel's page with status 200: botocore takes it for an answer without messages.
+            raise BrokerUnreachable(NOT_SQS.format(self.url.where))
         return answer
 
     def full_name(self, queue: str) -> str:
