@@ -147,7 +147,7 @@ class StoreContract:
         assert dict(found.fields) == fields
 
     def test_fields_may_be_any_mapping_and_are_not_changed(self, store: Store) -> None:
-        fields = MappingProxyType({"a": 1, "b": b"2"})
+        fields: Mapping[str, Value] = MappingProxyType({"a": 1, "b": b"2"})
         store.put(record(fields=fields))
         found = store.get(KIND, "one")
         assert found is not None

@@ -1,0 +1,143 @@
+"""`once=True`: of all deliveries and copies of a call, one at a time may run, and one may succeed.
+
+    (none) -> running(1) -> done
+                 |
+                 +-> failed(1) -> running(2) -> ... -> dead
+
+A holder has a lease. When it runs out without an end, the next delivery takes over with the next run number,
+and that number is the record's fence: whoever held run n can write nothing once run n+1 has begun. (The fence
+of the delivery would not do: two copies of a message may bear the same one.)
+
+Leases are compared across machines by wall time, so a taker waits SKEW_SECONDS longer than the holder counts on.
+The record is kept until the envelope is refused for its age: between the two there is no gap.
+Knows a store; knows no task and no message. The records that end a run are returned, to be written with the
+settlement and *before* the task's own record: where they are refused (None), the run was replaced.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from fnqueue import quotas
+from fnqueue.clock import Clock
+from fnqueue.errors import VersionConflict
+from fnqueue.store.base import Fence, Record, Store
+
+KIND: Final = "once"
+SKEW_SECONDS: Final = 2.0
+_TRIES: Final = 8  # each lost race means that somebody else moved the record on
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The right to run until `lease_until` (unix seconds). `run` counts from 1. `until`: the envelope's `ex`.
+
+    `delivery` is the fence of the message's delivery, for operators' eyes.
+    """
+
+    id: str
+    run: int
+    holder: str
+    lease_until: float
+    until: float
+    delivery: Fence
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It ended for good. `dead`: without a success."""
+
+    dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """It runs under a live lease, or failed and is not due yet: ask again then."""
+
+    retry_after_seconds: float
+
+
+class Replay:
+    """Safe between threads, processes and machines: all decisions are conditional writes."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+
+    def take(self, id: str, *, fence: Fence, lease_seconds: float, until: float) -> Taken | Done | Elsewhere:
+        """Ask to run. `fence` is the delivery's, kept for operators; `until` the envelope's `ex`.
+
+        One write and no read where the call was never taken before.
+        """
+        holder = secrets.token_hex(8)
+        known: Record | None = None
+        for _ in range(_TRIES):
+            refusal = None if known is None else self._refusal(known)
+            if refusal is not None:
+                return refusal
+            run = 1 if known is None else int(_field(known, "run")) + 1
+            taken = Taken(id, run, holder, self._clock.now() + lease_seconds, until, fence)
+            try:
+                self._store.put(self._running(taken), if_version=known.version if known else 0)
+            except VersionConflict:
+                known = self._store.get(KIND, id)
+                if known is not None and _field(known, "holder") == holder:
+                    return taken  # the engine tried again what it had written already
+            else:
+                return taken
+        return Elsewhere(lease_seconds)
+
+    def renew(self, held: Sequence[Taken], *, lease_seconds: float) -> list[Taken | None]:
+        """Lengthen leases to `lease_seconds` from now. None: replaced or ended, so that run has nothing to settle."""
+        renewed = [replace(taken, lease_until=self._clock.now() + lease_seconds) for taken in held]
+        written = self._store.put_many([self._running(taken) for taken in renewed], fenced=True)
+        return [taken if record else None for taken, record in zip(renewed, written, strict=True)]
+
+    def done_record(self, taken: Taken) -> Record:
+        """It succeeded. Nothing of this id will be taken again."""
+        return self._record(taken, "done", final=True)
+
+    def failed_record(self, taken: Taken, *, retry_at: float = 0) -> Record:
+        """This run ended; the next may be taken from `retry_at` (unix seconds), by whichever copy comes."""
+        return self._record(taken, "failed", retry_at=retry_at)
+
+    def dead_record(self, taken: Taken) -> Record:
+        """It failed for good."""
+        return self._record(taken, "dead", final=True)
+
+    def released_record(self, taken: Taken) -> Record:
+        """Given back unrun, or stopped by a shutdown: the next delivery need not wait for the lease."""
+        return self._record(taken, "failed", retry_at=0)
+
+    # ---------------------------------------------------------------- helpers
+
+    def _refusal(self, known: Record) -> Done | Elsewhere | None:
+        state = _field(known, "state")
+        if state in ("done", "dead"):
+            return Done(dead=state == "dead")
+        # A retry's own message comes back when it is due, by a clock that may be a little behind this one.
+        running = state == "running"
+        ready = _field(known, "lease_until") + SKEW_SECONDS if running else _field(known, "retry_at") - SKEW_SECONDS
+        wait = ready - self._clock.now()
+        return Elsewhere(wait) if wait > 0 else None
+
+    def _running(self, taken: Taken) -> Record:
+        return self._record(taken, "running", lease_until=taken.lease_until)
+
+    def _record(self, taken: Taken, state: str, *, final: bool = False, **fields: float) -> Record:
+        delivery = f"{taken.delivery[0]}.{taken.delivery[1]}"
+        return Record(
+            kind=KIND,
+            id=taken.id,
+            fields={"state": state, "run": taken.run, "holder": taken.holder, "delivery": delivery, **fields},
+            expires_at=taken.until + quotas.FUTURE_SKEW_SECONDS,
+            # The end of a run outranks its renewals: a heartbeat that is late by a moment cannot revive it.
+            fence=(taken.run, 0 if state == "running" else 1),
+            final=final,
+        )
+
+
+def _field(record: Record, name: str) -> Any:
+    return record.fields.get(name)

@@ -1,0 +1,357 @@
+"""What became of a task: one record per call, its state in clear, its contents sealed.
+
+The functions that tell of a step return the `Record` to be written and write nothing, so that settlement
+puts all writes of a batch into one list: `store.put_many(records, fenced=True)`. None in its answer means
+that a newer delivery wrote, or that the task had ended: the writer is late. A `TaskRecord` is the noun that
+goes in and comes out: a worker makes one for a first delivery and takes up the one it reads for a later one.
+
+Clear: what tables and redelivery need. Sealed, in one piece: the value, the error, the progress message and
+the principal. The seal binds the id, the state, the counts and the fence, so that whoever can write to the
+store but has no key can neither move a result to another call nor turn a failure into a success: such a record
+comes back with `readable=False` and proves nothing.
+Knows a store and two callables that seal; knows no app, no broker and no key.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+
+from fnqueue import quotas
+from fnqueue.clock import Clock, to_datetime
+from fnqueue.errors import Fenced, FnQueueError, TaskError, VersionConflict
+from fnqueue.store.base import Fence, Record, Store
+
+#: `(purpose_id, data) -> bytes`. Unsealing raises an FnQueueError for what was altered or sealed by other keys.
+Seal = Callable[[str, bytes], bytes]
+
+KIND: Final = "task"
+TERMINAL: Final = frozenset({"SUCCESS", "FAILURE", "REVOKED", "EXPIRED", "DENIED"})
+#: The reason code of a SUCCESS whose value was larger than a store keeps: the task ran, its value is gone.
+RESULT_TOO_LARGE: Final = "result_too_large"
+#: An ended task's record stays at least so long, whatever `keep_*_seconds` say: a message whose deletion
+#: failed comes back within its visibility timeout, and must find that it is done.
+KEEP_SECONDS_MIN: Final = 3600
+
+# The table of recent tasks: a bucket per group, day and shard. Four shards carry 4,000 writes a second on
+# DynamoDB, where a partition of an index takes 1,000; a failure is found without walking over successes.
+_GROUPS: Final = {"SUCCESS": "ok", "STARTED": "live", "RETRY": "live", "PENDING": "live"}
+GROUPS: Final = ("live", "ok", "bad")
+_SHARDS: Final = 4
+_DAY_SECONDS: Final = 86_400
+
+_MESSAGE_CHARS_MAX: Final = 8192
+_FRAMES_MAX: Final = 50
+_LINE_CHARS_MAX: Final = 1000
+_CURSOR: Final = re.compile(r"(\d{1,7}) (\d{13} \S{1,200})")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`done` of `total` (None: unknown), a line for people, and when it was said (aware, UTC)."""
+
+    done: float
+    total: float | None
+    message: str
+    at: datetime
+
+
+class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Times are unix seconds. `queue` is logical. `expires_at` is the envelope's `ex`.
+
+    `attempts` counts runs of the function, this one included. `starts` counts those that were written down
+    (a first delivery that ends quickly never is), `crashes` those of them that no outcome followed.
+    `principal` is its id. `version` 0: never written. A Struct, because one is made for every task, and a frozen
+    dataclass of this size costs ten times as much; `changed` is its `dataclasses.replace`.
+    `readable` is False where the sealed part could not be opened; `value_json`, `error` and `principal` are None then.
+    """
+
+    id: str
+    task: str
+    queue: str
+    expires_at: float
+    state: str = "PENDING"
+    attempts: int = 1
+    starts: int = 0
+    crashes: int = 0
+    deferred_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    value_json: bytes | None = None
+    error: TaskError | None = None
+    progress: Progress | None = None
+    principal: str | None = None
+    worker: str | None = None
+    reason: str | None = None
+    fence: Fence = (0, 0)
+    version: int = 0
+    readable: bool = True
+
+    @property
+    def final(self) -> bool:
+        return self.state in TERMINAL
+
+    def changed(self, **fields: Any) -> TaskRecord:
+        return msgspec.structs.replace(self, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class RecentPage:
+    """`cursor` goes into the next `recent`; None: there is no more in the days asked for."""
+
+    records: list[TaskRecord]
+    cursor: str | None
+
+
+class _Sealed(msgspec.Struct, array_like=True, frozen=True):
+    value: bytes | None
+    error: tuple[str, str, tuple[str, ...]] | None
+    message: str
+    principal: str | None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Sealed).decode
+
+
+class Results:
+    """`unseal` None: tables without contents, for a process that holds no state key (the dashboard)."""
+
+    def __init__(self, store: Store, clock: Clock, seal: Seal, unseal: Seal | None) -> None:
+        self._store, self._clock, self._seal, self._unseal = store, clock, seal, unseal
+
+    # ---------------------------------------------------------------- the course of a task: records to be written
+
+    def again(self, known: TaskRecord, *, fence: Fence, worker: str | None) -> TaskRecord:
+        """What a redelivery takes up: the next attempt, about to be written with `started`.
+
+        A start that no outcome followed (state STARTED) was a crash. After `released` or a retry it was not.
+        Give it to `write_started` before running, unless `crashes` is too many.
+        """
+        crashed = known.state == "STARTED"
+        return known.changed(
+            attempts=known.attempts + 1,
+            starts=known.starts + 1,
+            crashes=known.crashes + crashed,
+            started_at=self._clock.now(),
+            progress=None,
+            worker=worker,
+            fence=fence,
+        )
+
+    def started(self, task: TaskRecord) -> Record:
+        """Running. See `write_started`."""
+        return self._record(task, "STARTED", starts=max(1, task.starts), error=task.error, progress=task.progress)
+
+    def write_started(self, task: TaskRecord) -> TaskRecord | None:
+        """Write `started` now, and return the task at its new version. None: another write came first; drop it.
+
+        A first delivery's heartbeat calls this: the task may be settled at this very moment under the same fence, and
+        a STARTED after its RETRY would look like a crash. So the write is bound to the version. A redelivery that
+        gets None has a twin that runs, or that has ended it.
+        """
+        try:
+            written = self._store.put(self.started(task), if_version=task.version, fenced=True)
+        except (VersionConflict, Fenced):
+            return None
+        return task.changed(state="STARTED", starts=max(1, task.starts), version=written.version)
+
+    def progressed(self, task: TaskRecord, done: float, total: float | None, message: str = "") -> Record:
+        progress = Progress(done, total, message[:_LINE_CHARS_MAX], to_datetime(self._clock.now()))
+        return self._record(task, "STARTED", starts=max(1, task.starts), error=task.error, progress=progress)
+
+    def retrying(self, task: TaskRecord, error: TaskError | None = None, *, counts: bool = True) -> Record:
+        """It runs again. `counts=False` (a snooze): this run was no attempt."""
+        return self._record(task, "RETRY", attempts=task.attempts - (not counts), error=error)
+
+    def released(self, task: TaskRecord) -> Record | None:
+        """Given back before its end: neither an attempt nor a crash. None: nothing was written, so nothing is to be."""
+        if task.version == 0:
+            return None
+        return self._record(task, "PENDING", attempts=max(0, task.attempts - 1), error=task.error)
+
+    def succeeded(self, task: TaskRecord, value_json: bytes, *, keep_seconds: float) -> Record:
+        """The value is kept for `keep_seconds`; 0 keeps none. One too large is dropped (RESULT_TOO_LARGE)."""
+        value = value_json if keep_seconds > 0 else None
+        if value is None or len(value) <= quotas.FIELD_BYTES_MAX:
+            record = self._record(task, "SUCCESS", value=value, keep_seconds=keep_seconds)
+            if len(record.fields["sealed"]) <= quotas.FIELD_BYTES_MAX:  # type: ignore[arg-type]
+                return record
+        return self._record(task, "SUCCESS", reason=RESULT_TOO_LARGE, keep_seconds=keep_seconds)
+
+    def failed(self, task: TaskRecord, error: TaskError | None, *, keep_seconds: float, reason: str = "") -> Record:
+        """`reason`: a code such as "max_crashes" or what DeadLetter said."""
+        return self._record(task, "FAILURE", error=error, reason=reason[:_LINE_CHARS_MAX], keep_seconds=keep_seconds)
+
+    def ended(self, task: TaskRecord, state: str, *, keep_seconds: float, reason: str = "") -> Record:
+        """REVOKED, EXPIRED or DENIED: it does not run, or was told to stop."""
+        if state not in TERMINAL - {"SUCCESS", "FAILURE"}:
+            raise ValueError(f"ended(state={state!r}): must be REVOKED, EXPIRED or DENIED")
+        return self._record(task, state, error=task.error, reason=reason[:_LINE_CHARS_MAX], keep_seconds=keep_seconds)
+
+    # ---------------------------------------------------------------- reading
+
+    def read(self, id: str) -> TaskRecord | None:
+        record = self._store.get(KIND, id)
+        return None if record is None else self._opened(record)
+
+    def read_many(self, ids: Sequence[str]) -> dict[str, TaskRecord]:
+        """Those that have a record, by id."""
+        return {key: self._opened(record) for key, record in self._store.get_many(KIND, ids).items()}
+
+    def recent(
+        self, limit: int = 50, cursor: str | None = None, *, groups: Iterable[str] = GROUPS, days: int = 8
+    ) -> RecentPage:
+        """Last written first, over the last `days`. `groups`: of "live" (running, to be run again), "ok" and "bad".
+
+        `limit` 1 to 500. A task that goes on while pages are turned moves to the front. ValueError: a foreign cursor.
+        """
+        if not 1 <= limit <= 500:
+            raise ValueError(f"recent(limit={limit!r}): must be 1 to 500")
+        today = int(self._clock.now() // _DAY_SECONDS)
+        day, before = _position(cursor) if cursor is not None else (today, None)
+        chosen = tuple(groups)
+        found: list[Record] = []
+        while day > today - days and len(found) <= limit:
+            found += self._of_day(day, before, limit + 1 - len(found), chosen)
+            day, before = day - 1, None
+        page = found[:limit]
+        more = f"{page[-1].bucket.split()[1]} {page[-1].sort}" if len(found) > limit else None
+        return RecentPage([self._opened(record) for record in page], more)
+
+    def _of_day(self, day: int, before: str | None, limit: int, groups: tuple[str, ...]) -> list[Record]:
+        shards = (
+            self._store.query(KIND, _bucket(group, day, shard), sort_to=before, limit=limit, newest_first=True).records
+            for group in groups
+            for shard in range(_SHARDS)
+        )
+        merged = heapq.merge(*shards, key=attrgetter("sort"), reverse=True)
+        return [record for record, _ in zip(merged, range(limit), strict=False)]
+
+    # ---------------------------------------------------------------- records
+
+    def _record(
+        self,
+        task: TaskRecord,
+        state: str,
+        *,
+        attempts: int | None = None,
+        starts: int | None = None,
+        value: bytes | None = None,
+        error: TaskError | None = None,
+        progress: Progress | None = None,
+        reason: str = "",
+        keep_seconds: float = 0,
+    ) -> Record:
+        now, final = self._clock.now(), state in TERMINAL
+        fields: dict[str, Any] = {
+            "task": task.task,
+            "queue": task.queue,
+            "state": state,
+            "attempts": task.attempts if attempts is None else attempts,
+            "starts": task.starts if starts is None else starts,
+            "crashes": task.crashes,
+            "ex": task.expires_at,
+        }
+        _add(fields, deferred_at=task.deferred_at, started_at=task.started_at, worker=task.worker, reason=reason)
+        if final:
+            fields["finished_at"] = now
+        if progress is not None:
+            fields.update(done=progress.done, progress_at=progress.at.timestamp())
+            _add(fields, total=progress.total)
+        principal = task.principal[:_LINE_CHARS_MAX] if task.principal else None
+        sealed = _Sealed(value, _short(error), progress.message if progress else "", principal)
+        fields["sealed"] = self._seal(_purpose(task.id, fields, task.fence), _encode(sealed))
+        return Record(
+            kind=KIND,
+            id=task.id,
+            fields=fields,
+            bucket=_bucket(_GROUPS.get(state, "bad"), int(now // _DAY_SECONDS), ord(task.id[-1]) % _SHARDS),
+            sort=f"{int(now * 1000):013d} {task.id}",
+            expires_at=now + max(keep_seconds, KEEP_SECONDS_MIN) if final else _alive_until(task, now),
+            fence=task.fence,
+            final=final,
+        )
+
+    def _opened(self, record: Record) -> TaskRecord:
+        fields: dict[str, Any] = dict(record.fields)
+        sealed = self._unsealed(record, fields)
+        error = TaskError(*sealed.error) if sealed is not None and sealed.error is not None else None
+        return TaskRecord(
+            id=record.id,
+            task=fields["task"],
+            queue=fields["queue"],
+            expires_at=fields["ex"],
+            state=fields["state"],
+            attempts=fields["attempts"],
+            starts=fields["starts"],
+            crashes=fields["crashes"],
+            deferred_at=fields.get("deferred_at"),
+            started_at=fields.get("started_at"),
+            finished_at=fields.get("finished_at"),
+            value_json=sealed.value if sealed else None,
+            error=error,
+            progress=_progress(fields, sealed.message if sealed else ""),
+            principal=sealed.principal if sealed else None,
+            worker=fields.get("worker"),
+            reason=fields.get("reason"),
+            fence=record.fence or (0, 0),
+            version=record.version,
+            readable=sealed is not None,
+        )
+
+    def _unsealed(self, record: Record, fields: dict[str, Any]) -> _Sealed | None:
+        if self._unseal is None:
+            return None
+        try:
+            purpose = _purpose(record.id, fields, record.fence or (0, 0))
+            return _decode(self._unseal(purpose, fields["sealed"]))
+        except (FnQueueError, msgspec.MsgspecError):
+            return None  # altered, or sealed with keys that are gone: one such record must not break a table
+
+
+def _purpose(id: str, fields: dict[str, Any], fence: Fence) -> str:
+    """What the seal binds. Every value that a decision is taken by; their order and form are part of the format."""
+    counts = f"{fields['attempts']} {fields['starts']} {fields['crashes']}"
+    return f"task {id} {fields['task']} {fields['state']} {counts} {fence[0]}.{fence[1]}"
+
+
+def _alive_until(task: TaskRecord, now: float) -> float:
+    # A run may begin until `ex` and outlast it; its crash must still be counted when the message comes back.
+    return max(task.expires_at, now + quotas.VISIBILITY_SECONDS_MAX) + quotas.FUTURE_SKEW_SECONDS
+
+
+def _bucket(group: str, day: int, shard: int) -> str:
+    return f"{group} {day} {shard}"
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    match = _CURSOR.fullmatch(cursor)
+    if match is None:
+        raise ValueError(f"cursor {cursor[:80]!r} is none that `recent` gave")
+    return int(match[1]), match[2]
+
+
+def _short(error: TaskError | None) -> tuple[str, str, tuple[str, ...]] | None:
+    """An error that fits in a field whatever the task raised: the last frames are the telling ones."""
+    if error is None:
+        return None
+    frames = tuple(frame[:_LINE_CHARS_MAX] for frame in error.frames[-_FRAMES_MAX:])
+    return error.type[:_LINE_CHARS_MAX], error.message[:_MESSAGE_CHARS_MAX], frames
+
+
+def _progress(fields: dict[str, Any], message: str) -> Progress | None:
+    if "progress_at" not in fields:
+        return None
+    return Progress(fields["done"], fields.get("total"), message, to_datetime(fields["progress_at"]))
+
+
+def _add(fields: dict[str, Any], **optional: Any) -> None:
+    fields.update((name, value) for name, value in optional.items() if value not in (None, ""))
