@@ -12,16 +12,15 @@ from typing import Any, TypeVar, cast
 
 from flask import Flask, Request, current_app, has_app_context, has_request_context, request
 
+from flask_fnqueue import refusals, status
+from flask_fnqueue.principals import login_principal, principal_of
+from flask_fnqueue.state import EXTENSION, FlaskState
 from fnqueue.app import FnQueue as CoreFnQueue
 from fnqueue.dispatch import Prepared
 from fnqueue.errors import AppNotFound, OptionInvalid
 from fnqueue.runtime import Runtime
 from fnqueue.security.principal import Principal
 from fnqueue.task.task import Task
-
-from flask_fnqueue import refusals, status
-from flask_fnqueue.principals import login_principal, principal_of
-from flask_fnqueue.state import EXTENSION, FlaskState
 
 E = TypeVar("E")
 
@@ -63,9 +62,7 @@ class FnQueue(CoreFnQueue):
                 "call init_app once per app (FnQueue(app) is that call)"
             )
         given = {"url": url, **defaults} if url is not None else defaults
-        state = FlaskState(
-            app=app, fn=self, defaults=(*self._defaults, given), custom_principal=self._custom_principal
-        )
+        state = FlaskState(app=app, fn=self, defaults=(*self._defaults, given), custom_principal=self._custom_principal)
         app.extensions[EXTENSION] = state
         self._states.add(state)
         refusals.register(app)
@@ -125,7 +122,7 @@ class FnQueue(CoreFnQueue):
         return function
 
     def load_principal(self, function: Callable[[str], Principal | None], /) -> Callable[[str], Principal | None]:
-        """`@fn.load_principal`: id -> the Principal as it is now, None if gone. Called in an app context before each run."""
+        """`@fn.load_principal`: id -> the Principal as it is now, None if gone. Asked in an app context at each run."""
         super().load_principal(function)
         for state in list(self._states):
             state.choose_loader()

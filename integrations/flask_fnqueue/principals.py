@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from flask import Flask, current_app
@@ -41,18 +42,18 @@ def principal_of(user: Any) -> Principal:
     if getattr(user, "is_anonymous", False) is True:
         return ANONYMOUS
     get_id = getattr(user, "get_id", None)
-    id = get_id() if callable(get_id) else getattr(user, "id", None)
-    if id is None or id == "":
+    found = get_id() if callable(get_id) else getattr(user, "id", None)
+    if found is None or found == "":
         raise OptionInvalid(
             f"{type(user).__name__} has neither get_id() nor id, or it is empty: no principal can be made of it. "
             "Give a fnqueue.Principal: Principal(id=str(user.pk), kind='user', roles=...)"
         )
-    return Principal(id=str(id), kind="user", roles=frozenset(_roles(user)))
+    return Principal(id=str(found), kind="user", roles=frozenset(_roles(user)))
 
 
 def login_loader(app: Flask) -> Loader | None:
     """id -> the principal of the app's user as it is now. None: the app does not use Flask-Login."""
-    return (lambda id: _load(app, id)) if uses_flask_login(app) else None
+    return partial(_load, app) if uses_flask_login(app) else None
 
 
 def check_loader(app: Flask, id: str) -> None:
@@ -74,7 +75,7 @@ def check_loader(app: Flask, id: str) -> None:
             "users could not be loaded again before their tasks run.\n"
             "Let it use the id alone, or give @fn.load_principal: id -> Principal, None if gone."
         ) from error
-    except Exception:  # noqa: BLE001
+    except Exception:
         return  # a database that is down, say: not this check's business
 
 

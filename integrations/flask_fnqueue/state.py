@@ -17,13 +17,13 @@ from typing import Any
 
 from flask import Flask
 
-from fnqueue.app import FnQueue
-from fnqueue.backends import sqlite_path
-from fnqueue.runtime import Runtime
-from fnqueue.settings import Settings
-
 from flask_fnqueue.config import merged
 from flask_fnqueue.principals import Loader, check_loader, login_loader
+from fnqueue.app import FnQueue
+from fnqueue.backends import sqlite_path
+from fnqueue.cli.discovery import import_if_there, import_modules
+from fnqueue.runtime import Runtime
+from fnqueue.settings import Settings
 
 EXTENSION = "fnqueue"
 _log = logging.getLogger("fnqueue.flask")
@@ -52,6 +52,19 @@ class FlaskState:
     @property
     def existing(self) -> Runtime | None:
         return self._runtime
+
+    def import_tasks(self) -> list[str]:
+        """Import the modules with tasks, for a worker or the command line. Returns the names that were looked for.
+
+        FNQUEUE_IMPORTS, all of which must be there; without it `tasks` beside the app and beside its blueprints.
+        """
+        wanted = self.runtime.settings.imports
+        if wanted:
+            return import_modules(wanted)
+        looked_for = task_modules(self.app)
+        for name in looked_for:
+            import_if_there(name)
+        return looked_for
 
     def close(self) -> None:
         runtime, self._runtime = self._runtime, None
@@ -90,6 +103,17 @@ class FlaskState:
         # A principal of the application's own making has rights that Flask-Login's user does not: comparing the
         # two would take them away. Whoever gives @fn.principal gives @fn.load_principal too, or has no reload.
         return self.fn.hooks.load_principal is None and not self.custom_principal and login_loader(self.app) is not None
+
+
+def task_modules(app: Flask) -> list[str]:
+    """Where tasks are by custom: `shop.tasks` for an app made in `shop` or `shop.web`, and for its blueprints."""
+    names: dict[str, None] = {}
+    for package in (app.import_name, *(blueprint.import_name for blueprint in app.blueprints.values())):
+        if package != "__main__":
+            names[f"{package}.tasks"] = None
+            parent = package.rpartition(".")[0]
+            names |= {f"{parent}.tasks": None} if parent else {}
+    return list(names)
 
 
 @contextmanager

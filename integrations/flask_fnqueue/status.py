@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from flask import Flask, Response, current_app, jsonify, url_for
 
-from fnqueue.reads import status_json
-
 from flask_fnqueue.state import EXTENSION, FlaskState
+from fnqueue.reads import status_json
 
 RULE = "/fnqueue/status/<token>"
 ENDPOINT = "fnqueue_status"

@@ -1,0 +1,1 @@
+"""The command line: a file per noun. Parses and prints; what is done is done by the rooms below."""

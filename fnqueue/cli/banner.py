@@ -1,0 +1,81 @@
+"""What a worker says when it starts: what it is, what it works on, what is off, what to look at.
+
+At most twelve lines, so that they are read. Paths are absolute, so that web and worker cannot quietly use two
+files. No key, no argument, no credential.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fnqueue import __version__
+from fnqueue.runtime import Runtime
+
+LINES_MAX = 12
+NAMES_MAX = 4
+WITHOUT_STORE = "results and states, progress, once, dedupe, cancel, delays over 15 min (FNQUEUE_STORE_URL is not set)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Banner:
+    facts: dict[str, str]
+    warnings: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """For people: a head, a fact a line, warnings at the end."""
+        head = f"fnqueue {__version__}, python {platform.python_version()}, pid {os.getpid()}"
+        width = max(len(name) for name in self.facts)
+        lines = [head, *(f"  {name.ljust(width)}  {value}" for name, value in self.facts.items())]
+        left = LINES_MAX - len(lines)
+        shown = list(self.warnings)
+        if len(shown) > left:
+            shown = [*shown[: left - 1], f"and {len(shown) - left + 1} warnings more"]
+        return [*lines, *(f"  warning: {text}" for text in shown)]
+
+    def fields(self) -> dict[str, Any]:
+        """For a JSON log."""
+        return {"event": "WorkerReady", "version": __version__, "pid": os.getpid(), **self.facts} | (
+            {"warnings": list(self.warnings)} if self.warnings else {}
+        )
+
+
+def banner(runtime: Runtime, app: str, queues: Sequence[str], details: Sequence[str]) -> Banner:
+    """`queues`: logical names. `details`: what the worker says of itself."""
+    engine, settings = runtime.engine, runtime.settings
+    facts = {
+        "app": f"{app}, {_count(len(runtime.registry), 'task')}",
+        "queue": engine.queue_shown,
+        "store": engine.store_shown,
+        "environment": settings.environment,
+        "key": runtime.ring().primary.key_id,
+        "queues": ", ".join(queues),
+        "runs": ", ".join(details),
+    }
+    open_tasks = runtime.open_tasks()
+    if open_tasks:
+        facts["open"] = f"{_some([task.name for task in open_tasks])}: no policy, anybody may defer them"
+    if engine.store is None:
+        facts["off"] = WITHOUT_STORE
+    return Banner(facts=facts, warnings=tuple(_warnings(runtime, queues)))
+
+
+def _warnings(runtime: Runtime, queues: Sequence[str]) -> list[str]:
+    known = set(runtime.registry.queues())
+    found = [f"no task uses the queue {queue!r}" for queue in queues if queue not in known]
+    left_out = sorted(known - set(queues))
+    if left_out:
+        found.append(f"not served here: {_some(left_out)}")
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_MAX
+    return ", ".join(names[:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

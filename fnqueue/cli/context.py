@@ -1,0 +1,34 @@
+"""How a command comes to its application, whoever started it: `fnqueue --app ...` or `flask fnqueue ...`.
+
+A framework's group puts a finder into the context; without one the application is discovered. Nothing is
+looked for before a command asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import click
+
+from fnqueue.cli.loading import load
+
+APP_KEY = "fnqueue.cli.app"
+FINDER_KEY = "fnqueue.cli.finder"
+_FOUND_KEY = "fnqueue.cli.found"
+
+#: Loaded when a command asks: `healthcheck` never does.
+DISCOVER = "fnqueue.cli.discovery:discover"
+
+
+def set_finder(ctx: click.Context, finder: Callable[[], Any]) -> None:
+    """`finder() -> Application` is asked instead of the discovery."""
+    ctx.meta[FINDER_KEY] = finder
+
+
+def find_application(ctx: click.Context) -> Any:
+    """The `Application`, looked for once per command line."""
+    if _FOUND_KEY not in ctx.meta:
+        finder = cast("Callable[[], Any] | None", ctx.meta.get(FINDER_KEY))
+        ctx.meta[_FOUND_KEY] = finder() if finder is not None else load(DISCOVER)(ctx.meta.get(APP_KEY))
+    return ctx.meta[_FOUND_KEY]

@@ -1,0 +1,255 @@
+"""Finds the application that a command is about, and imports it.
+
+Where it is said, the first that is: `--app`, FNQUEUE_APP, `[tool.fnqueue] app` in pyproject.toml, FLASK_APP,
+app.py, wsgi.py. How: `module`, `module:name`, `module:factory` or `module:factory("argument")`; the working
+directory is importable. What is found is recognised by its shape: a FnQueue, an object with
+`.extensions["fnqueue"]`, or a factory of one. So no framework is imported here.
+What the application's own modules raise is shown as they raised it.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from fnqueue.app import FnQueue
+from fnqueue.cli.faults import ImportFailed
+from fnqueue.cli.loading import import_module, is_there
+from fnqueue.errors import AppNotFound, FnQueueError
+from fnqueue.runtime import Runtime
+from fnqueue.settings import environment_value, foreign_environment
+
+NAMES = ("app", "application")
+FACTORIES = ("create_app", "make_app")
+FILES = ("app.py", "wsgi.py")
+SAY_WHICH = "Say which one: --app shop:app (or shop:create_app)"
+NO_INIT = "it has no fnqueue: call fn.init_app(app) where it is made"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """`name`: as it was found, for the banner. `import_tasks()` imports the modules with tasks, and returns
+    the names of those that it looked for."""
+
+    name: str
+    runtime: Runtime
+    import_tasks: Callable[[], list[str]]
+
+
+def discover(given: str | None) -> Application:
+    """The application. Raises AppNotFound with all that was tried, ImportFailed with the module's own traceback."""
+    path = given or find_path()
+    folder, module, expression = parse_path(path)
+    for each in (folder, os.getcwd()):
+        if each is not None and each not in sys.path:
+            sys.path.insert(0, each)
+    return to_application(resolve(import_user_module(module), expression), path)
+
+
+# ---------------------------------------------------------------- where it is said
+
+
+def find_path() -> str:
+    tried: list[tuple[str, str]] = [("--app", "not given")]
+    for name, place, found in _places():
+        if found:
+            return found
+        tried.append((name, place))
+    width = max(len(name) for name, _ in tried)
+    lines = [f"  {name.ljust(width)}  {place}" for name, place in tried]
+    raise AppNotFound("\n".join(["no application was found. Looked at:", *lines, SAY_WHICH]))
+
+
+def _places() -> Iterable[tuple[str, str, str | None]]:
+    """Name, what to say when nothing is there, what is there."""
+    yield "FNQUEUE_APP", "not set", environment_value("APP")
+    yield "[tool.fnqueue] app", *_pyproject(Path("pyproject.toml"))
+    yield "FLASK_APP", "not set", foreign_environment("FLASK_APP")
+    for file in FILES:
+        yield file, f"not in {os.getcwd()}", file.removesuffix(".py") if Path(file).is_file() else None
+
+
+def _pyproject(path: Path) -> tuple[str, str | None]:
+    if not path.is_file():
+        return f"no {path} in {os.getcwd()}", None
+    try:
+        section = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("fnqueue", {})
+    except (OSError, ValueError) as error:
+        return f"{path} cannot be read: {error}", None
+    app = section.get("app")
+    return f"not in {path.resolve()}", app if isinstance(app, str) else None
+
+
+def parse_path(path: str) -> tuple[str | None, str, str]:
+    """`src/shop.py:app` -> folder to import from, dotted module, expression (empty: none was given)."""
+    module, _, expression = path.partition(":")
+    if not module.strip():
+        raise AppNotFound(f"--app {path!r}: must be module or module:name, as shop:app")
+    if not (module.endswith(".py") or os.sep in module):
+        return None, module.strip(), expression.strip()
+    file = Path(module).resolve()
+    file = file.parent if file.name == "__init__.py" else file.with_suffix("")
+    parts, folder = [file.name], file.parent
+    while (folder / "__init__.py").exists():
+        parts, folder = [folder.name, *parts], folder.parent
+    return str(folder), ".".join(parts), expression.strip()
+
+
+# ---------------------------------------------------------------- importing
+
+
+def import_user_module(name: str) -> ModuleType:
+    """Raises AppNotFound when there is no such module, ImportFailed when one of them raises."""
+    found = import_if_there(name)
+    if found is None:
+        missing = next(part for part in _prefixes(name) if not is_there(part))
+        raise AppNotFound(f"there is no module {missing!r}: looked in {os.getcwd()} and on sys.path")
+    return found
+
+
+def import_if_there(name: str) -> ModuleType | None:
+    """The module, or None if there is none. Raises ImportFailed when it is there and raises."""
+    try:
+        return import_module(name) if is_there(name) else None
+    except (Exception, SystemExit) as error:
+        raise ImportFailed(name, error, __file__) from None
+
+
+def import_modules(names: Iterable[str]) -> list[str]:
+    """Import all of them (FNQUEUE_IMPORTS). Returns the names."""
+    return [import_user_module(name).__name__ for name in names]
+
+
+def _prefixes(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]
+
+
+# ---------------------------------------------------------------- what is found there
+
+
+def resolve(module: ModuleType, expression: str) -> Any:
+    """The object that the path means. Raises AppNotFound, ImportFailed."""
+    if not expression:
+        return _search(module)
+    name, args, kwargs = _parse(module, expression)
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, _MISSING)
+        if found is _MISSING:
+            raise AppNotFound(f"{module.__name__!r} has no {name!r}{_has(module)}")
+    if args or kwargs or expression.endswith(")") or (callable(found) and not is_application(found)):
+        return _call(module, name, found, args, kwargs)
+    return found
+
+
+def is_application(found: Any) -> bool:
+    return isinstance(found, FnQueue) or _state(found) is not None
+
+
+def to_application(found: Any, name: str) -> Application:
+    """Raises AppNotFound for what is no application."""
+    if isinstance(found, FnQueue):
+        return _of_queue(found, name)
+    state = _state(found)
+    if state is None:
+        hint = NO_INIT if _is_app(found) else "neither an app nor a FnQueue"
+        raise AppNotFound(f"{name} is {_a(type(found).__name__)}; {hint}")
+    return Application(name=name, runtime=state.runtime, import_tasks=state.import_tasks)
+
+
+_MISSING: Any = object()
+_NONE: dict[str, Any] = {}
+
+
+def _of_queue(found: FnQueue, name: str) -> Application:
+    try:
+        runtime = found.runtime()
+    except AppNotFound as error:  # a framework's FnQueue serves many apps, and does not know which one is meant
+        raise AppNotFound(f"{name} belongs to a framework's app: give --app the app, or its factory") from error
+    return Application(name=name, runtime=runtime, import_tasks=lambda: import_modules(runtime.settings.imports))
+
+
+def _state(found: Any) -> Any:
+    return _extensions(found).get("fnqueue")
+
+
+def _is_app(found: Any) -> bool:
+    return _extensions(found) is not _NONE
+
+
+def _extensions(found: Any) -> dict[str, Any]:
+    try:
+        extensions = getattr(found, "extensions", None)
+    except Exception:  # a proxy of what is not there now, as Flask's current_app
+        return _NONE
+    return extensions if isinstance(extensions, dict) else _NONE
+
+
+def _search(module: ModuleType) -> Any:
+    """app, application; create_app, make_app; the one FnQueue; an app without fnqueue, for its error."""
+    apps = [getattr(module, name) for name in NAMES if hasattr(module, name)]
+    for found in apps:
+        if is_application(found):
+            return found
+    for name in FACTORIES:
+        if callable(getattr(module, name, None)):
+            return _call(module, name, getattr(module, name), (), {})
+    queues = {id(value): (name, value) for name, value in vars(module).items() if isinstance(value, FnQueue)}
+    if len(queues) == 1:
+        return next(iter(queues.values()))[1]
+    if len(queues) > 1:
+        names = [name for name, _ in queues.values()]
+        several = f"{module.__name__!r} has several FnQueues ({', '.join(names)})"
+        raise AppNotFound(f"{several}: name one, as {module.__name__}:{names[0]}")
+    if any(_is_app(found) for found in apps):
+        return next(found for found in apps if _is_app(found))
+    raise AppNotFound(
+        f"{module.__name__!r} has no application: no {', '.join((*NAMES, *FACTORIES))}, and no FnQueue. "
+        f"Name it: {module.__name__}:name"
+    )
+
+
+def _has(module: ModuleType) -> str:
+    near = [name for name, value in vars(module).items() if not name.startswith("_") and is_application(value)]
+    near += [name for name in FACTORIES if callable(getattr(module, name, None))]
+    return f"; it has {', '.join(near)}" if near else ""
+
+
+def _parse(module: ModuleType, expression: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """`create_app("test", debug=True)` -> its name and literal arguments. Nothing is evaluated."""
+    wrong = AppNotFound(f"--app {module.__name__}:{expression}: after ':' comes a name, or a call with literals")
+    try:
+        node = ast.parse(expression, mode="eval").body
+    except SyntaxError:
+        raise wrong from None
+    if not isinstance(node, ast.Call):
+        return expression, (), {}
+    try:
+        args = tuple(ast.literal_eval(each) for each in node.args)
+        kwargs = {each.arg: ast.literal_eval(each.value) for each in node.keywords if each.arg is not None}
+    except ValueError:
+        raise wrong from None
+    return ast.unparse(node.func), args, kwargs
+
+
+def _call(module: ModuleType, name: str, factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if not callable(factory):
+        raise AppNotFound(f"{module.__name__}:{name} is no factory but {_a(type(factory).__name__)}: leave out the ()")
+    try:
+        return factory(*args, **kwargs)
+    except FnQueueError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ImportFailed(f"{module.__name__}:{name}", error, __file__) from None
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

@@ -1,0 +1,225 @@
+"""One log line per task end, and one per trouble: a subscriber of events.
+
+    12:04:31 SUCCESS shop.tasks.thumbnail 212 ms, waited 31 ms, attempt 1, 06f2...
+    {"at": "...", "level": "info", "event": "TaskSucceeded", "task": ..., "duration_seconds": 0.212, ...}
+
+The records go to the loggers `fnqueue.task`, `fnqueue.message` and `fnqueue.worker`, each with the event's fields as
+`record.fnqueue`. Handlers are added only where the application configured none (`configure`). Never an argument,
+never a result; of an exception its type, its text and its frames, without locals.
+Knows events; knows nothing of who runs tasks.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from typing import IO, Any, Literal
+
+from fnqueue.clock import to_datetime
+from fnqueue.events import (
+    EngineRecovered,
+    EngineTrouble,
+    Events,
+    LeaseLost,
+    MessageRefused,
+    TaskDeadLettered,
+    TaskEnded,
+    TaskFailed,
+    TaskReleased,
+    TaskRescheduled,
+    TaskSucceeded,
+    WorkerStarted,
+    WorkerStopped,
+    WorkerStopping,
+)
+
+Format = Literal["auto", "text", "json"]
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_task = logging.getLogger("fnqueue.task")
+_message = logging.getLogger("fnqueue.message")
+_worker = logging.getLogger("fnqueue.worker")
+
+
+# ---------------------------------------------------------------- subscribing
+
+
+def subscribe(events: Events, *, format: str) -> Callable[[], None]:
+    """Log every event that an operator reads. Returns a function that ends it.
+
+    `format`: in "json" the frames of a failure stay a field; in text they follow the line.
+    """
+    inline = chosen(format, sys.stderr) == "text"
+    told = [(event, _teller(logger, level, text, inline)) for event, logger, level, text in _TABLE]
+    offs = [events.on(event, tell) for event, tell in told]
+    return lambda: _all_off(offs)
+
+
+def configure(*, format: str, level: str, stream: IO[str] | None = None) -> logging.Handler | None:
+    """A handler for the logger `fnqueue`, and its level. None when the application has handlers: they are enough."""
+    logger, out = logging.getLogger("fnqueue"), stream or sys.stderr
+    logger.setLevel(LEVELS[level])
+    if logger.handlers or logging.getLogger().handlers:
+        return None
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(JsonFormatter() if chosen(format, out) == "json" else TextFormatter())
+    logger.addHandler(handler)
+    return handler
+
+
+def chosen(format: str, stream: Any) -> Literal["text", "json"]:
+    """ "auto" is text on a terminal and JSON elsewhere."""
+    if format == "auto":
+        return "text" if getattr(stream, "isatty", lambda: False)() else "json"
+    return "json" if format == "json" else "text"
+
+
+def _all_off(offs: Iterable[Callable[[], None]]) -> None:
+    for off in offs:
+        off()
+
+
+def _teller(
+    logger: logging.Logger, level: Callable[[Any], int], text: Callable[[Any], str], inline: bool
+) -> Callable[[Any], None]:
+    def tell(event: Any) -> None:
+        number = level(event)
+        if logger.isEnabledFor(number):
+            line = text(event) + (_frames(event) if inline else "")
+            logger.log(number, "%s", line, extra={"fnqueue": _fields(event)})
+
+    return tell
+
+
+# ---------------------------------------------------------------- texts
+
+
+def _succeeded(event: TaskSucceeded) -> str:
+    return f"SUCCESS {_run(event)}"
+
+
+def _rescheduled(event: TaskRescheduled) -> str:
+    why = f" ({event.error_type})" if event.error_type else ""
+    return f"RETRY in {_seconds(event.delay_seconds)}{why} {_run(event)}"
+
+
+def _failed(event: TaskFailed) -> str:
+    kept = ", kept in the dead-letter queue" if event.dead_letter else ""
+    return f"FAILURE {_run(event)}: {event.error_type}: {one_line(event.error_message)}{kept}"
+
+
+def _dead_lettered(event: TaskDeadLettered) -> str:
+    return f"DEAD-LETTERED {_run(event)}: {one_line(event.reason)}"
+
+
+def _released(event: TaskReleased) -> str:
+    return f"GIVEN BACK {_run(event)}: the worker stops"
+
+
+def _refused(event: MessageRefused) -> str:
+    who = " ".join(part for part in (event.task, event.id) if part) or "a message"
+    detail = f": {one_line(event.detail)}" if event.detail else ""
+    return f"REFUSED {event.code}, {event.fate}: {who} in {event.queue}{detail}"
+
+
+def _lease_lost(event: LeaseLost) -> str:
+    who = " ".join(part for part in (event.task, event.id) if part) or "a message"
+    return f"LEASE LOST {who} in {event.queue}: its visibility is over, so it may run elsewhere; nothing is stored"
+
+
+def _trouble(event: EngineTrouble) -> str:
+    where = f" {event.queue}" if event.queue else ""
+    return f"{event.what}{where}: {one_line(event.error)}; again in {_seconds(event.retry_seconds)}"
+
+
+def _recovered(event: EngineRecovered) -> str:
+    return f"{event.what}{f' {event.queue}' if event.queue else ''}: works again"
+
+
+def _run(event: TaskEnded) -> str:
+    """Task, duration, wait, attempt, id: what every end of a run has."""
+    parts = [f"{event.task} {_seconds(event.duration_seconds)}" if event.duration_seconds is not None else event.task]
+    if event.wait_seconds is not None:
+        parts.append(f"waited {_seconds(event.wait_seconds)}")
+    return ", ".join([*parts, f"attempt {event.attempt}", event.id])
+
+
+def _frames(event: Any) -> str:
+    if not isinstance(event, TaskFailed) or event.expected or not event.frames:
+        return ""
+    return "\n" + "\n".join(event.frames)
+
+
+def _seconds(value: float) -> str:
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def one_line(text: str) -> str:
+    """Without control characters: what a stranger, or an exception, says must not forge a line or steer a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+# ---------------------------------------------------------------- the table
+
+
+def _always(level: int) -> Callable[[Any], int]:
+    return lambda event: level
+
+
+def _failure_level(event: TaskFailed) -> int:
+    return logging.WARNING if event.expected else logging.ERROR
+
+
+_TABLE: tuple[tuple[type[Any], logging.Logger, Callable[[Any], int], Callable[[Any], str]], ...] = (
+    (TaskSucceeded, _task, _always(logging.INFO), _succeeded),
+    (TaskRescheduled, _task, _always(logging.WARNING), _rescheduled),
+    (TaskFailed, _task, _failure_level, _failed),
+    (TaskDeadLettered, _task, _always(logging.ERROR), _dead_lettered),
+    (TaskReleased, _task, _always(logging.INFO), _released),
+    (MessageRefused, _message, _always(logging.WARNING), _refused),
+    (LeaseLost, _message, _always(logging.WARNING), _lease_lost),
+    (WorkerStarted, _worker, _always(logging.DEBUG), lambda event: f"started, on {', '.join(event.queues)}"),
+    (WorkerStopping, _worker, _always(logging.INFO), lambda event: f"stopping: {event.running} tasks run"),
+    (WorkerStopped, _worker, _always(logging.INFO), lambda event: f"stopped; {event.released} given back"),
+    (EngineTrouble, _worker, _always(logging.WARNING), _trouble),
+    (EngineRecovered, _worker, _always(logging.INFO), _recovered),
+)
+
+
+# ---------------------------------------------------------------- formats
+
+
+def _fields(event: Any) -> dict[str, Any]:
+    named = {field.name: getattr(event, field.name) for field in fields(event)}
+    return {"event": type(event).__name__, **{name: value for name, value in named.items() if value is not None}}
+
+
+class TextFormatter(logging.Formatter):
+    """Time of day and text; the level where it is more than INFO."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        if hasattr(record, "fnqueue"):
+            return line
+        return line.replace(record.message, f"{record.name}: {record.message}", 1)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: at (ISO 8601, UTC), level, logger, text, and the event's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        made: dict[str, Any] = {
+            "at": to_datetime(record.created).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "text": record.getMessage(),
+            **getattr(record, "fnqueue", {}),
+        }
+        if record.exc_info:
+            made["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(made, ensure_ascii=False, default=str)
