@@ -34,7 +34,7 @@ from fnqueue.security.records import (
     seal_record,
     unseal_record,
 )
-from fnqueue.security.suites import SUITES, Unsealable
+from fnqueue.security.suites import SUITES, Suite, Unsealable
 
 __all__ = [
     "Header",
@@ -105,10 +105,9 @@ def seal(
 
 def _sealed_text(key: KeyRecord, header: Header, content: bytes, entropy: Callable[[int], bytes]) -> str:
     suite, context = SUITES[key.suite], key.context(header.environment, header.queue)
-    prefix = f"fq1.{key.suite}.{key.key_id}.{headers.write(header)}"
-    ciphertext = suite.seal(key, context, prefix.encode("ascii"), content, entropy(32))
-    text = f"{prefix}.{to_base64(ciphertext)}"
-    return f"{text}.{suite.tag(key, context, text.encode('ascii'))}"
+    prefix = f"fq1.{key.suite}.{key.key_id}.".encode() + headers.write(header)
+    text = prefix + b"." + to_base64(suite.seal(key, context, prefix, content, entropy(32)))
+    return (text + b"." + suite.tag(key, context, text)).decode("ascii")
 
 
 # ------------------------------------------------------------------ opening
@@ -170,7 +169,7 @@ class Verified:
         context = self.key.context(self.environment, self.queue)
         ciphertext = from_base64(self._parts.ciphertext)
         try:
-            content = SUITES[self.key.suite].unseal(self.key, context, self._parts.prefix.encode("ascii"), ciphertext)
+            content = SUITES[self.key.suite].unseal(self.key, context, self._parts.prefix, ciphertext)
             return frame.read(content, self._header.principal_kind)
         except Unsealable:
             raise EnvelopeError("UNSEAL", "the ciphertext does not open") from None
@@ -196,8 +195,9 @@ def verify(
     """
     parts = headers.parse(body, max_body_bytes)
     key = _key(keyring, parts, queue)
-    if not _is_tagged(key, parts, body, environment, queue):
-        raise _tag_refused(key, parts, body, environment, queue)
+    suite = SUITES[key.suite]
+    if not suite.verify(key, key.context(environment, queue), parts.text, parts.tag):
+        raise _tag_refused(key, suite, parts, environment, queue)
     header = headers.read(parts.header)
     if header.queue != queue or header.environment != environment:
         # Only a holder of the key can make this, and none of ours does: its clear text lies.
@@ -224,13 +224,7 @@ def _key(keyring: KeyRing, parts: Parts, queue: str) -> KeyRecord:
     return key
 
 
-def _is_tagged(key: KeyRecord, parts: Parts, body: str, environment: str, queue: str) -> bool:
-    """Step 4, over the text exactly as it came."""
-    text = body[: -len(parts.tag) - 1].encode("ascii")
-    return SUITES[key.suite].verify(key, key.context(environment, queue), text, parts.tag)
-
-
-def _tag_refused(key: KeyRecord, parts: Parts, body: str, environment: str, queue: str) -> EnvelopeError:
+def _tag_refused(key: KeyRecord, suite: Suite, parts: Parts, environment: str, queue: str) -> EnvelopeError:
     """An edited message, or one of another queue or environment that came here by mistake?"""
     try:
         header = headers.decode(parts.header)
@@ -238,7 +232,8 @@ def _tag_refused(key: KeyRecord, parts: Parts, body: str, environment: str, queu
         return EnvelopeError("BAD_TAG", "the tag is false")
     if header.queue == queue and header.environment == environment:
         return EnvelopeError("BAD_TAG", "the tag is false")
-    there = "true" if _is_tagged(key, parts, body, header.environment, header.queue) else "false too"
+    theirs = key.context(header.environment, header.queue)
+    there = "true" if suite.verify(key, theirs, parts.text, parts.tag) else "false too"
     return EnvelopeError(
         "CONTEXT",
         f"sealed for queue {header.queue[:_SHOWN_MAX]!r} in environment {header.environment[:_SHOWN_MAX]!r}, and here "

@@ -10,10 +10,9 @@ Knows nothing of keys, or of what the arguments mean.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from fnqueue.security import limits
 from fnqueue.security.principal import Letter, WirePrincipal
@@ -22,30 +21,29 @@ _BLOCK: Final = 64
 _INLINE: Final = 0  # 2, a reference to an offloaded body, joins with blobs
 
 
-class Sealed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """The shape of the sealed part; in and out of here it is a dict with these names.
+class Sealed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The shape of the sealed part, against which dicts are checked on both sides.
 
     args, kwargs: as the codec made them JSON. p: principal. w: workflow id and node id. bg: baggage.
     dd: deduplication key. ry: the call's own retry. bl: reference to an offloaded body. m: mandate.
     """
 
     p: WirePrincipal
-    args: list[Any] | UnsetType = UNSET
-    kwargs: dict[str, Any] | UnsetType = UNSET
-    w: Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)] | UnsetType = UNSET
-    bg: dict[str, str] | UnsetType = UNSET
-    dd: str | UnsetType = UNSET
-    ry: list[float] | UnsetType = UNSET
-    bl: dict[str, str] | UnsetType = UNSET
-    m: str | UnsetType = UNSET
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    w: Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)] | None = None
+    bg: dict[str, str] | None = None
+    dd: str | None = None
+    ry: list[float] | None = None
+    bl: dict[str, str] | None = None
+    m: str | None = None
 
     def __repr__(self) -> str:
-        return "<Sealed>"
+        return "<Sealed>"  # and nothing of what is in it
 
 
-_NAMES: Final = Sealed.__struct_fields__
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Sealed).decode
+_decode: Final = msgspec.json.Decoder().decode
 
 
 class Unfit(ValueError):
@@ -79,15 +77,14 @@ def read(frame: bytes, kind: Letter) -> dict[str, Any]:
     encoded = frame[5:end]
     try:
         sealed = _decode(encoded)
-        limits.check(encoded, sealed.args, sealed.kwargs)
+        shaped = msgspec.convert(sealed, Sealed)
+        limits.check(encoded, shaped.args, shaped.kwargs)
     except limits.TooMuch as error:
         raise Unfit(f"the arguments hold {error}") from None
     except (ValueError, RecursionError) as error:
         raise Unfit(f"not JSON of the right shape ({type(error).__name__})") from None
-    _check_kind(sealed, kind)
-    read = {name: value for name in _NAMES if (value := getattr(sealed, name)) is not UNSET}
-    read["p"] = msgspec.to_builtins(sealed.p)
-    return read
+    _check_kind(shaped, kind)
+    return cast(dict[str, Any], sealed)
 
 
 def _check_kind(sealed: Sealed, kind: Letter) -> None:

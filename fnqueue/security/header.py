@@ -1,6 +1,6 @@
 """The text of an envelope: its grammar, and the clear header in it.
 
-One anchored expression takes a body apart; what it does not fit is MALFORMED, and so is base64 that could be
+A body is taken apart by one anchored grammar; what does not fit is MALFORMED, and so is base64 that could be
 written in another way. The header is compact ASCII JSON without repeated or unknown names.
 Knows no keys: nothing here proves anything.
 """
@@ -16,7 +16,7 @@ import msgspec
 from fnqueue.errors import EnvelopeError
 from fnqueue.quotas import HEADER_CHARS_MAX
 from fnqueue.security.ids import is_id
-from fnqueue.security.primitives import is_canonical
+from fnqueue.security.primitives import is_base64
 from fnqueue.security.principal import Letter
 
 _Seconds = Annotated[int, msgspec.Meta(ge=0, lt=2**40)]
@@ -58,61 +58,60 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Parts(NamedTuple):
-    """A body taken apart. `prefix` runs to the end of the header."""
+    """A body taken apart. `text`: all that is tagged; `prefix` runs to the end of the header."""
 
-    prefix: str
+    text: bytes
+    prefix: bytes
     suite: str
     key_id: str
-    header: str
-    ciphertext: str
-    tag: str
+    header: bytes
+    ciphertext: bytes
+    tag: bytes
 
 
 _encode: Final = msgspec.json.Encoder().encode
 decode: Final = msgspec.json.Decoder(Header).decode
 
-# Possessive where a megabyte may stand, so that text that does not fit is given up in one pass.
-_GRAMMAR: Final = re.compile(
-    rf"(fq1\.([0-9])\.([a-z2-7]{{8}})\.(\{{[ -~]{{0,{HEADER_CHARS_MAX - 2}}}\}}))"
-    r"\.([A-Za-z0-9_-]++)\.([A-Za-z0-9_-]{43}(?:[A-Za-z0-9_-]{43})?)"
-)
-_STRINGS: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+# Two dots from the right and the rest from the left, because a header may hold dots and braces itself.
+_PREFIX: Final = re.compile(rb"fq1\.([0-9])\.([a-z2-7]{8})\.(\{[ -~]{0,%d}\})" % (HEADER_CHARS_MAX - 2))
+_TAG_CHARS: Final = (43, 86)
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
 def parse(body: str, max_bytes: int) -> Parts:
     """Steps 1 and 2 of opening. Raises EnvelopeError MALFORMED."""
-    # Whatever fits the grammar is ASCII, so its characters are its bytes.
-    if len(body) > max_bytes:
+    if len(body) > max_bytes:  # whatever fits the grammar is ASCII, so its characters are its bytes
         raise EnvelopeError("MALFORMED", f"{len(body):,} characters, and {max_bytes:,} bytes are taken")
-    match = _GRAMMAR.fullmatch(body)
-    if match is None:
+    # Nothing may be replaced or left out on the way to bytes: what is tagged is the exact text.
+    left, _, tag = body.encode("ascii").rpartition(b".") if body.isascii() else (b"", b"", b"")
+    prefix, _, ciphertext = left.rpartition(b".")
+    match = _PREFIX.fullmatch(prefix)
+    if match is None or len(tag) not in _TAG_CHARS or not (is_base64(ciphertext) and is_base64(tag)):
         raise EnvelopeError("MALFORMED", "not the grammar of fq1")
-    parts = Parts._make(match.groups())
-    if not (is_canonical(parts.ciphertext) and is_canonical(parts.tag)):
-        raise EnvelopeError("MALFORMED", "base64 that is not canonical")
-    return parts
+    return Parts(left, prefix, match[1].decode(), match[2].decode(), match[3], ciphertext, tag)
 
 
-def write(header: Header) -> str:
+def write(header: Header) -> bytes:
     """The header's text. Raises ValueError when it contradicts itself or is too long."""
     if not is_id(header.id):
         raise ValueError(f"the header's id {header.id!r} is none: new_id makes them")
     if header.expires_at <= max(header.created_at, header.not_before or 0):
         raise ValueError("the header's expires_at must be later than created_at and not_before")
-    text = _encode(header).decode()
-    if not (text.isascii() and text.isprintable()):
-        text = json.dumps(msgspec.to_builtins(header), separators=(",", ":")).replace("\x7f", "\\u007f")
+    text = _encode(header)
+    if not text.isascii() or b"\x7f" in text:
+        escaped = json.dumps(msgspec.to_builtins(header), separators=(",", ":"))
+        text = escaped.replace("\x7f", "\\u007f").encode("ascii")
     if len(text) > HEADER_CHARS_MAX:
         raise ValueError(f"the header has {len(text):,} characters, and may have {HEADER_CHARS_MAX:,}")
     return text
 
 
-def read(text: str) -> Header:
+def read(text: bytes) -> Header:
     """Step 5 of opening. Raises EnvelopeError MALFORMED."""
     try:
         header = decode(text)
         # What we wrote is what we would write again; only text of others is looked at more closely.
-        if _encode(header) != text.encode("ascii"):
+        if _encode(header) != text:
             _refuse_repeats_and_spaces(text)
     except ValueError as error:
         raise EnvelopeError("MALFORMED", f"header: {type(error).__name__}") from None
@@ -121,7 +120,7 @@ def read(text: str) -> Header:
     return header
 
 
-def _refuse_repeats_and_spaces(text: str) -> None:
+def _refuse_repeats_and_spaces(text: bytes) -> None:
     names = json.loads(text, object_pairs_hook=lambda pairs: [name for name, _ in pairs])
-    if len(names) != len(set(names)) or " " in _STRINGS.sub("", text):
+    if len(names) != len(set(names)) or b" " in _STRINGS.sub(b"", text):
         raise ValueError

@@ -9,26 +9,30 @@ Knows keys; knows nothing of messages.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Final
 
 from fnqueue.security.keyring import KeyRecord
-from fnqueue.security.primitives import lp, mac
+from fnqueue.security.primitives import lp
 
 LENGTH: Final = 26
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]
-_SHIFTS: Final = range(120, -1, -10)
+_FIVE_BITS: Final = bytes(ord(ALPHABET[byte & 31]) for byte in range(256))
+_is_id: Final = re.compile(f"[0-7][{ALPHABET}]{{{LENGTH - 1}}}").fullmatch
 
 
 def new_id(now: float, *, entropy: Callable[[int], bytes] = os.urandom) -> str:
     """An id of the moment `now`, unix seconds."""
-    return _write(int(now * 1000), entropy(10))
+    return _time(int(now * 1000)) + entropy(16).translate(_FIVE_BITS).decode("ascii")
 
 
 def derived_id(cause_milliseconds: int, key: KeyRecord, cause: str, step: str) -> str:
     """The one id of `step` of `cause`. The same key must be used each time: the one the cause was sealed with."""
-    return _write(cause_milliseconds, mac(key.hedge, lp(b"fnq1 id", cause.encode(), step.encode()))[:10])
+    hashed = key.hedge(lp(b"fnq1 id", cause.encode(), step.encode()))
+    tail = int.from_bytes(hashed[:10], "big")
+    return _time(cause_milliseconds) + "".join([_PAIRS[tail >> shift & 1023] for shift in range(70, -1, -10)])
 
 
 def milliseconds(id: str) -> int:
@@ -42,9 +46,11 @@ def milliseconds(id: str) -> int:
 
 
 def is_id(text: str) -> bool:
-    return len(text) == LENGTH and text[0] in "01234567" and all(character in ALPHABET for character in text)
+    return _is_id(text) is not None
 
 
-def _write(milliseconds: int, tail: bytes) -> str:
-    number = (milliseconds << 80) | int.from_bytes(tail, "big")
-    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+def _time(ms: int) -> str:
+    if not 0 <= ms < 2**48:
+        raise ValueError(f"{ms} ms is no time of an id")
+    pairs = _PAIRS
+    return pairs[ms >> 40] + pairs[ms >> 30 & 1023] + pairs[ms >> 20 & 1023] + pairs[ms >> 10 & 1023] + pairs[ms & 1023]

@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Final, Literal, cast
 
 from fnqueue.errors import KeyInvalid, KeysMissing, SettingsInvalid
-from fnqueue.security.primitives import expand, from_base32, lp, mac, to_base32
+from fnqueue.security.primitives import Mac, expand, from_base32, lp, mac, to_base32
 
 State = Literal["primary", "accept", "revoked"]
 STATES: Final = ("primary", "accept", "revoked")
@@ -40,10 +40,10 @@ _CONTEXTS_MAX: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One key in one environment and queue: the envelope's ctx, and the key of its tags."""
+    """One key in one environment and queue: the envelope's ctx, and what makes its tags."""
 
     ctx: bytes = field(repr=False)
-    tag_key: bytes = field(repr=False)
+    tag: Mac = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +75,9 @@ class KeyRecord:
     suite: str
     state: State
     limits: Limits
-    sig: bytes = field(repr=False)
-    seal: bytes = field(repr=False)
-    hedge: bytes = field(repr=False)
+    sig: Mac = field(repr=False)
+    seal: Mac = field(repr=False)
+    hedge: Mac = field(repr=False)
     #: result, schedule, blob, token, group, audit
     purposes: Mapping[str, bytes] = field(repr=False)
     _contexts: dict[tuple[str, str], Context] = field(repr=False, default_factory=dict)
@@ -89,7 +89,7 @@ class KeyRecord:
             if len(self._contexts) >= _CONTEXTS_MAX:
                 self._contexts.clear()
             ctx = lp(b"fnq1", environment.encode(), queue.encode())
-            found = self._contexts[environment, queue] = Context(ctx, mac(self.sig, b"fnq1 hmac" + ctx))
+            found = self._contexts[environment, queue] = Context(ctx, Mac(self.sig(b"fnq1 hmac" + ctx)))
         return found
 
 
@@ -234,7 +234,7 @@ def make_record(root: bytes, *, state: State = "primary", limits: Limits | None 
     """The record of a root key, every purpose key derived. In suite 1 the root gives the state key too."""
     prk = mac(b"fnqueue v1 root", root)
     state_prk = mac(b"fnqueue v1 state", expand(prk, b"state"))
-    sig, seal, hedge = (expand(prk, purpose.encode()) for purpose in MESSAGE_PURPOSES)
+    sig, seal, hedge = (Mac(expand(prk, purpose.encode())) for purpose in MESSAGE_PURPOSES)
     purposes = {purpose: expand(state_prk, purpose.encode()) for purpose in STATE_PURPOSES}
     key_id = to_base32(sha256(b"fnq1 kid" + prk).digest()[:5])
     return KeyRecord(key_id, "1", state, limits or Limits(), sig, seal, hedge, MappingProxyType(purposes))

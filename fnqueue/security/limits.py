@@ -10,12 +10,15 @@ Knows nothing of envelopes or tasks.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Final
 
 from fnqueue.quotas import ARGUMENT_DEPTH_MAX, ARGUMENT_INTEGER_BITS_MAX, ARGUMENT_NODES_MAX
 
-_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
-_LONG_NUMBER: Final = b"0" * len(str(2**ARGUMENT_INTEGER_BITS_MAX))
+_LONG_NUMBER: Final = len(str(2**ARGUMENT_INTEGER_BITS_MAX))
+_has_long_number: Final = re.compile(rb"[0-9]{%d}" % _LONG_NUMBER).search
+#: All bytes but those that limits are about: containers, commas and digits.
+_OTHERS: Final = bytes(set(range(256)).difference(b"[{,0123456789"))
 
 
 class TooMuch(ValueError):
@@ -33,12 +36,13 @@ def check(encoded: bytes, *values: Any, sending: bool = False) -> None:
 
 
 def _is_plainly_small(encoded: bytes) -> bool:
-    containers = encoded.count(b"[") + encoded.count(b"{")
-    if containers > ARGUMENT_DEPTH_MAX:
+    marks = encoded.translate(None, _OTHERS)
+    if len(marks) <= ARGUMENT_DEPTH_MAX:
+        return True
+    containers, commas = marks.count(b"[") + marks.count(b"{"), marks.count(b",")
+    if containers > ARGUMENT_DEPTH_MAX or containers + commas >= ARGUMENT_NODES_MAX:
         return False
-    if len(encoded) > ARGUMENT_NODES_MAX and encoded.count(b",") + containers >= ARGUMENT_NODES_MAX:
-        return False
-    return _LONG_NUMBER not in encoded.translate(_DIGITS)
+    return len(marks) - containers - commas < _LONG_NUMBER or not _has_long_number(encoded)
 
 
 def _walk(level: list[Any]) -> None:

@@ -15,10 +15,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fnqueue.security.keyring import Context, KeyRecord
-from fnqueue.security.primitives import expand, lp, mac, to_base64
+from fnqueue.security.primitives import to_base64
 
 NONCE_BYTES: Final = 24
-TAG_BYTES: Final = 16
 _ZERO: Final = bytes(12)  # the key is fresh for every message, so its one nonce may be zero
 
 
@@ -33,8 +32,8 @@ class Suite(Protocol):
     tag_characters: int
 
     def seal(self, key: KeyRecord, context: Context, prefix: bytes, frame: bytes, random32: bytes) -> bytes: ...
-    def tag(self, key: KeyRecord, context: Context, text: bytes) -> str: ...
-    def verify(self, key: KeyRecord, context: Context, text: bytes, tag: str) -> bool: ...
+    def tag(self, key: KeyRecord, context: Context, text: bytes) -> bytes: ...
+    def verify(self, key: KeyRecord, context: Context, text: bytes, tag: bytes) -> bool: ...
     def unseal(self, key: KeyRecord, context: Context, prefix: bytes, ciphertext: bytes) -> bytes: ...
 
 
@@ -52,27 +51,23 @@ class Local:
     def seal(self, key: KeyRecord, context: Context, prefix: bytes, frame: bytes, random32: bytes) -> bytes:
         aad = context.ctx + prefix
         # Hedged: should the system's randomness ever repeat, two different messages still get two nonces.
-        nonce = mac(key.hedge, random32 + lp(aad) + frame)[:NONCE_BYTES]
-        return nonce + AESGCM(self._message_key(key, nonce)).encrypt(_ZERO, frame, aad)
+        nonce = key.hedge(random32 + len(aad).to_bytes(4, "big") + aad + frame)[:NONCE_BYTES]
+        return nonce + AESGCM(key.seal.expand(b"fnq1 msg1" + nonce)).encrypt(_ZERO, frame, aad)
 
-    def tag(self, key: KeyRecord, context: Context, text: bytes) -> str:
-        return to_base64(mac(context.tag_key, text))
+    def tag(self, key: KeyRecord, context: Context, text: bytes) -> bytes:
+        return to_base64(context.tag(text))
 
-    def verify(self, key: KeyRecord, context: Context, text: bytes, tag: str) -> bool:
+    def verify(self, key: KeyRecord, context: Context, text: bytes, tag: bytes) -> bool:
         # The texts are compared, not the bytes: a second spelling of the same bytes is not the tag.
         return compare_digest(self.tag(key, context, text), tag)
 
     def unseal(self, key: KeyRecord, context: Context, prefix: bytes, ciphertext: bytes) -> bytes:
         """Raises Unsealable."""
-        nonce, sealed = ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:]
+        cipher = AESGCM(key.seal.expand(b"fnq1 msg1" + ciphertext[:NONCE_BYTES]))
         try:
-            return AESGCM(self._message_key(key, nonce)).decrypt(_ZERO, sealed, context.ctx + prefix)
+            return cipher.decrypt(_ZERO, ciphertext[NONCE_BYTES:], context.ctx + prefix)
         except InvalidTag:
             raise Unsealable from None
-
-    @staticmethod
-    def _message_key(key: KeyRecord, nonce: bytes) -> bytes:
-        return expand(key.seal, b"fnq1 msg1" + nonce)
 
 
 SUITES: Final = MappingProxyType[str, Suite]({"1": Local()})

@@ -19,7 +19,7 @@ from itsdangerous import Signer
 
 from fnqueue.errors import TokenInvalid
 from fnqueue.security.keyring import KeyRecord, KeyRing
-from fnqueue.security.primitives import from_base64, is_canonical, lp, to_base64
+from fnqueue.security.primitives import from_base64, is_base64, lp, to_base64
 
 _GRAMMAR: Final = re.compile(
     r"(?P<key>[a-z2-7]{8})\.(?P<id>[0-9a-z]{26})\.(?P<task>[A-Za-z0-9_-]{0,700})"
@@ -43,7 +43,7 @@ def make(
 ) -> str:
     """A token, safe in a url. `subject`: whom it is bound to, as "user:7" or a session's id."""
     key = keyring.primary
-    text = f"{key.key_id}.{id}.{to_base64(task.encode())}.{math.ceil(call_expires_at)}.{math.ceil(expires_at)}"
+    text = f"{key.key_id}.{id}.{to_base64(task.encode()).decode()}.{math.ceil(call_expires_at)}.{math.ceil(expires_at)}"
     token = _signer(key, subject).sign(text).decode("ascii")
     if not _GRAMMAR.fullmatch(token):
         raise ValueError("a status token is for a call's id, a task of at most 525 bytes and times of our age")
@@ -54,7 +54,11 @@ def read(keyring: KeyRing, token: str, *, subject: str, now: float) -> StatusCla
     """What a token says, if it is ours, whole, `subject`'s and not expired. Raises TokenInvalid for all else."""
     match = _GRAMMAR.fullmatch(token) if len(token) <= _CHARS_MAX else None
     # itsdangerous takes junk in base64 for what it stands between, so the grammar comes first.
-    if match is None or not is_canonical(match["tag"]) or not is_canonical(match["task"]):
+    if (
+        match is None
+        or not is_base64(match["tag"].encode())
+        or (match["task"] and not is_base64(match["task"].encode()))
+    ):
         raise TokenInvalid
     key = keyring.get(match["key"])
     if key is None or key.state == "revoked" or not _signer(key, subject).validate(token):
@@ -67,7 +71,7 @@ def read(keyring: KeyRing, token: str, *, subject: str, now: float) -> StatusCla
 
 def _task(text: str) -> str:
     try:
-        return from_base64(text).decode()
+        return from_base64(text.encode()).decode()
     except ValueError:
         raise TokenInvalid from None
 
