@@ -75,8 +75,7 @@ class Connections:
 
     def make_tables_inside(self, connection: sqlite3.Connection) -> None:
         """In a transaction under way: for the file in memory, and for a component registered after the first use."""
-        if not self.ready:
-            migrations.run(connection, self.components, self.path)
+        migrations.run(connection, self.components, self.path)
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -102,8 +101,9 @@ class Connections:
             self._writer = connection
         return self._writer
 
-    def is_writer(self, connection: sqlite3.Connection) -> bool:
-        return connection is self._writer
+    def check_still_ours(self, connection: sqlite3.Connection) -> None:
+        if connection is not self._writer:
+            raise DatabaseError(f"forked inside a write to {self.path}: only the parent can go on with it.")
 
     # ------------------------------------------------------------------ reading
 

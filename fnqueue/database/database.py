@@ -102,7 +102,8 @@ class Database:
         here = self._here
         if here.writing is not None:
             here.writing.bell = here.writing.bell or bell
-            self._connections.make_tables_inside(here.writing.connection)
+            if not self._connections.ready:
+                self._connections.make_tables_inside(here.writing.connection)
             return here.writing.nest(work)
         if here.reading is not None:
             raise RuntimeError("Database.write() inside Database.read(): the reader's snapshot cannot be written to.")
@@ -148,25 +149,18 @@ class Database:
                 write.finish()
 
     def _commit(self, group: Group) -> None:
-        self._connections.prepare()
-        self._turnstile.enter(self._connections.busy_seconds)
+        connections = self._connections
+        if not connections.ready:
+            connections.prepare()
+        self._turnstile.enter(connections.busy_seconds)
         try:
-            connection = self._connections.writer()
-            bell = group.commit(
-                connection,
-                lambda: self._connections.make_tables_inside(connection),
-                lambda: self._check_not_forked(connection),
-            )
+            group.commit(connections.writer(), connections)
         finally:
             self._turnstile.leave()
-        if self.path is None:
-            self._connections.ready = True
-        if bell:
+        if self.path is None and group.committed:
+            connections.ready = True
+        if group.bell:
             self._bell.ring()
-
-    def _check_not_forked(self, connection: Connection) -> None:
-        if not self._connections.is_writer(connection):
-            raise DatabaseError(f"forked inside a write to {self.path}: only the parent can go on with it.")
 
     def is_writing(self) -> bool:
         """Whether the caller is inside a work of `write`: then nobody else can write, and waiting is in vain."""

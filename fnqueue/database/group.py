@@ -11,7 +11,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from fnqueue.database.line import Line, Write
 
@@ -51,71 +51,96 @@ class Here(threading.local):
     reading: sqlite3.Connection | None = None
 
 
+class Writer(Protocol):
+    """Whose connection it is: see `Connections`."""
+
+    ready: bool
+
+    def make_tables_inside(self, connection: sqlite3.Connection) -> None: ...
+    def check_still_ours(self, connection: sqlite3.Connection) -> None: ...
+
+
 class Group:
     """The leader's work, and those that it takes along from the line while it runs."""
 
     def __init__(self, first: Write, line: Line, here: Here) -> None:
         self.writes = [first]
         self.committed = False
+        self.bell = False  # whether to ring when it is committed
         self._line = line
         self._here = here
 
-    def commit(
-        self, connection: sqlite3.Connection, make_tables: Callable[[], None], still_ours: Callable[[], None]
-    ) -> bool:
-        """Run all and commit. Returns whether the bell is to ring. Works' errors are left in `writes`.
+    def commit(self, connection: sqlite3.Connection, owner: Writer) -> None:
+        """Run all and commit. Works' errors are left in `writes`.
 
-        `make_tables` is called first in the transaction, `still_ours` before the commit: it raises in a forked child.
         Raises what BEGIN or COMMIT do; then nothing is committed.
         """
         transaction = Transaction(connection)
         connection.execute("BEGIN IMMEDIATE")
         try:
-            make_tables()
+            if not owner.ready:
+                owner.make_tables_inside(connection)
             if self._run(transaction):
-                still_ours()
-                self._commit(connection)
+                self._end(connection, owner)
             else:
                 connection.rollback()
-                self._run_carefully(transaction, still_ours)
+                self._run_carefully(transaction, owner)
         except BaseException:
             connection.rollback()
             raise
-        return transaction.bell or any(write.bell and write.error is None for write in self.writes)
+        self.bell = self.bell or transaction.bell
 
     def _run(self, transaction: Transaction) -> bool:
         """Run works until there are no more, or enough. False: one failed, and nothing may be kept."""
+        connection, here, writes = transaction.connection, self._here, self.writes
         deadline = time.monotonic() + GROUP_SECONDS
-        write: Write | None = self.writes[0]
-        self._here.writing = transaction
+        write: Write | None = writes[0]
+        here.writing = transaction
         try:
             while write is not None:
-                write.result = write.work(transaction.connection)
+                write.result = write.work(connection)
+                self.bell = self.bell or write.bell
                 if transaction.spoiled:
                     return False
-                write = self._line.next() if len(self.writes) < GROUP_MAX and time.monotonic() < deadline else None
+                if not self._line or len(writes) >= GROUP_MAX or time.monotonic() > deadline:
+                    return True
+                write = self._line.next()
                 if write is not None:
-                    self.writes.append(write)
+                    writes.append(write)
             return True
         except Exception as error:
-            if len(self.writes) == 1:
-                self.writes[0].error = error
+            if len(writes) == 1:
+                writes[0].error = error
             return False
         finally:
-            self._here.writing = None
+            here.writing = None
 
-    def _run_carefully(self, transaction: Transaction, still_ours: Callable[[], None]) -> None:
+    def _run_carefully(self, transaction: Transaction, owner: Writer) -> None:
         connection = transaction.connection
-        transaction.careful, transaction.bell = True, False
+        transaction.careful, transaction.bell, self.bell = True, False, False
         while rest := [write for write in self.writes if write.error is None]:
             connection.execute("BEGIN IMMEDIATE")
+            if not owner.ready:
+                owner.make_tables_inside(connection)  # those of the first run were rolled back with it
             # An error may end the whole transaction (a full disk does): then the others start over without that work.
             if all(self._run_one(transaction, write) for write in rest):
-                still_ours()
-                self._commit(connection)
+                self._end(connection, owner)
                 return
 
-    def _commit(self, connection: sqlite3.Connection) -> None:
+    def _run_one(self, transaction: Transaction, write: Write) -> bool:
+        """False when the transaction is gone."""
+        self._here.writing = transaction
+        try:
+            write.result = _under_savepoint(transaction.connection, write.work)
+            self.bell = self.bell or write.bell
+        except Exception as error:
+            write.error = error
+        finally:
+            self._here.writing = None
+        return transaction.connection.in_transaction
+
+    def _end(self, connection: sqlite3.Connection, owner: Writer) -> None:
+        owner.check_still_ours(connection)
         try:
             connection.execute("COMMIT")
             self.committed = True
@@ -124,17 +149,6 @@ class Group:
         except BaseException:  # Ctrl-C, seen when COMMIT had returned
             self.committed = not connection.in_transaction
             raise
-
-    def _run_one(self, transaction: Transaction, write: Write) -> bool:
-        """False when the transaction is gone."""
-        self._here.writing = transaction
-        try:
-            write.result = _under_savepoint(transaction.connection, write.work)
-        except Exception as error:
-            write.error = error
-        finally:
-            self._here.writing = None
-        return transaction.connection.in_transaction
 
 
 def _under_savepoint(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -56,6 +56,10 @@ class Line:
             raise
         return write.leads or (not write.done and self._desert(write))
 
+    def __bool__(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
+
     def next(self) -> Write | None:
         """For the leader: one more to take along."""
         with self._mutex:

@@ -48,10 +48,11 @@ def run(connection: sqlite3.Connection, components: Components, path: str | None
 
 def _is_ours(connection: sqlite3.Connection, path: str | None) -> bool:
     """True: ours. False: empty. Raises DatabaseForeign for another program's file."""
+    # In this order: another process may make the tables between the two questions, and then has named the file, too.
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     if application == APPLICATION_ID:
         return True
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application or tables:
         raise DatabaseForeign(
             f"{path} is a database of another program. Nothing was changed in it: set FNQUEUE_URL to a file of its own."

@@ -29,31 +29,26 @@ class Turnstile:
     """`enter` before the transaction begins, `leave` when it has ended. One thread of a process at a time."""
 
     def __init__(self, path: str | None) -> None:
-        self._path = path or ""
-        self._paths = (f"{path}.turn", f"{path}.write") if path is not None and fcntl is not None else None
+        self._path = path if fcntl is not None else None
         self._files: tuple[int, int] | None = None
 
     def enter(self, seconds: float) -> None:
-        """Raises DatabaseBusy after `seconds`."""
-        if self._paths is None:
+        """Raises DatabaseBusy when another process holds on for more than `seconds`."""
+        if self._path is None:
             return
         try:
-            turn, write = self._opened(*self._paths)
-            deadline = time.monotonic() + seconds
-            _take(turn, deadline)
+            if self._files is None:
+                self._files = (_open(f"{self._path}.turn"), _open(f"{self._path}.write"))
+            turn, write = self._files
+            _take(turn, seconds)
             try:
-                _take(write, deadline)
+                _take(write, seconds)
             finally:
                 fcntl.flock(turn, fcntl.LOCK_UN)
         except TimeoutError:
             raise faults.busy(self._path) from None
         except OSError as error:
             raise faults.of_system(error, self._path) from error
-
-    def _opened(self, turn: str, write: str) -> tuple[int, int]:
-        if self._files is None:
-            self._files = (_open(turn), _open(write))
-        return self._files
 
     def leave(self) -> None:
         if self._files is not None:
@@ -70,15 +65,22 @@ def _open(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _take(file: int, deadline: float) -> None:
+def _take(file: int, seconds: float) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _take_in_time(file, seconds)
+
+
+def _take_in_time(file: int, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
     pause = _FIRST_PAUSE_SECONDS
-    while True:
+    while time.monotonic() < deadline:
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             pass
-        if time.monotonic() >= deadline:
-            raise TimeoutError
-        time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+    raise TimeoutError

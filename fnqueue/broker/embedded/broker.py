@@ -47,27 +47,37 @@ class EmbeddedBroker:
     # ------------------------------------------------------------------ send
 
     def send(self, queue: str, entries: Sequence[Entry]) -> list[Failure]:
-        return [outcome for outcome in self.send_each(queue, entries) if isinstance(outcome, Failure)]
+        failures: list[Failure] = []
+        for start in range(0, len(entries), self.batch_max):
+            sent = self._send_trip(queue, entries[start : start + self.batch_max])
+            failures += [_failure(start + at, fault) for at, fault in enumerate(sent.faults) if fault is not None]
+        return failures
 
     def send_each(self, queue: str, entries: Sequence[Entry]) -> list[str | Failure]:
         """As `send`, but of each entry the message id or the failure. A FIFO duplicate has the first one's id (F2)."""
         outcomes: list[str | Failure] = []
         for start in range(0, len(entries), self.batch_max):
-            outcomes += self._send_trip(queue, entries[start : start + self.batch_max], start)
+            sent = self._send_trip(queue, entries[start : start + self.batch_max])
+            ids = iter(sent.message_ids())
+            outcomes += [
+                next(ids) if fault is None else _failure(start + at, fault) for at, fault in enumerate(sent.faults)
+            ]
         return outcomes
 
-    def _send_trip(self, queue: str, entries: Sequence[Entry], start: int) -> list[str | Failure]:
+    def _send_trip(self, queue: str, entries: Sequence[Entry]) -> _Sent:
         fifo = is_fifo(queue)
         content = fifo and any(entry.dedupe is None for entry in entries) and self._deduplicates_content(queue)
         faults = [checks.entry_fault(entry, fifo=fifo, content_deduplication=content) for entry in entries]
-        good = [entry for entry, fault in zip(entries, faults, strict=True) if fault is None]
+        if any(faults):
+            entries = [entry for entry, fault in zip(entries, faults, strict=True) if fault is None]
+            if not entries:
+                return _Sent(faults, None, [])
 
-        def work(connection: Connection) -> list[str]:
+        def work(connection: Connection) -> _Sent:
             found = queues.needed(connection, queue)
-            return list(map(found.message_ids(), self._line(connection, found).send(good)))
+            return _Sent(faults, found, self._line(connection, found).send(entries))
 
-        sent = iter(self._database.write(work, bell=True) if good else ())
-        return [next(sent) if fault is None else _failure(start + place, fault) for place, fault in enumerate(faults)]
+        return self._database.write(work, bell=True)
 
     def _deduplicates_content(self, queue: str) -> bool:
         found = self._database.read(lambda connection: queues.find(connection, queue))
@@ -282,6 +292,17 @@ class EmbeddedBroker:
 
 
 _FAR_SECONDS = 3600.0
+
+
+class _Sent(NamedTuple):
+    """What became of one trip: a fault or None for each entry, and the rows of those without."""
+
+    faults: list[Fault | None]
+    queue: Queue | None
+    rows: list[int]
+
+    def message_ids(self) -> list[str]:
+        return [] if self.queue is None else list(map(self.queue.message_ids(), self.rows))
 
 
 class _Look(NamedTuple):

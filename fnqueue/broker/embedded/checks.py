@@ -50,6 +50,8 @@ def entry_fault(entry: Entry, *, fifo: bool, content_deduplication: bool) -> Fau
 
 
 def _standard_fault(entry: Entry) -> Fault | None:
+    if entry.delay_seconds == 0 and entry.dedupe is None and entry.group is None:
+        return None
     if not 0 <= entry.delay_seconds <= quotas.DELAY_SECONDS_MAX:  # M5
         return _value(entry.delay_seconds, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900.")
     if entry.dedupe is not None:  # M10
