@@ -81,19 +81,23 @@ class Spec:
         error: msgspec.ValidationError | None = None
         for target in self.targets:
             try:
-                return msgspec.convert(
+                made = msgspec.convert(
                     value, target, builtin_types=_NO_TEXT_FOR_BYTES if natural else _STRICT, dec_hook=_make
                 )
             except msgspec.ValidationError as caught:
                 error = caught
+                continue
+            if not natural and kind is dict is type(made) and len(made) < len(value):
+                lost = next(key for key in value if key not in made)  # a TypedDict takes only its own
+                raise Unfit(f"expects {self.text}, which has no key {lost!r}", about_type=True)
+            return made
         raise Unfit(self._words(value, error if len(self.targets) == 1 else None, place), about_type=True)
 
     def _words(self, value: Any, error: msgspec.ValidationError | None, place: str) -> str:
-        reason, _, path = str(error).rpartition(" - at `$") if error is not None else ("", "", "")
-        if error is None or (not path and _says_type(str(error))):
+        reason, _, path = str(error).partition(" - at `$") if error is not None else ("", "", "")
+        if error is None or (not path and _says_type(reason)):
             return f"expects {self.text}, got {type(value).__name__}"
-        where = f" at {place}{path[:-1]}" if path else ""
-        return f"expects {self.text}: {_safe(reason or str(error))}{where}"
+        return f"expects {self.text}: {_safe(reason)}" + (f" at {place}{path[:-1]}" if path else "")
 
 
 def compile_annotation(annotation: Any) -> Spec:
@@ -140,7 +144,9 @@ def annotation_text(annotation: Any) -> str:
     """`list[Line]`, without modules."""
     if annotation is Parameter.empty:
         return "Any"
-    return re.sub(r"(?:[\w<>]+\.)+(\w+)", r"\1", formatannotation(annotation)).replace("NoneType", "None")
+    return re.sub(r"(?<![<\w])(?:(?:\w+|<locals>)\.)+(\w+)", r"\1", formatannotation(annotation)).replace(
+        "NoneType", "None"
+    )
 
 
 def _members(annotation: Any) -> Iterator[Any]:

@@ -112,15 +112,15 @@ def _dict(values: dict[Any, Any], walk: Walk, depth: int) -> dict[str, Any]:
 
 def _key(key: Any) -> str:
     if isinstance(key, str) and not isinstance(key, Enum):
-        return _text(str.__str__(key))
+        return _text(str.__str__(key), "has a key")
     raise Unfit(f"has a key of type {type(key).__name__}, and keys are text in JSON: make it str(key)")
 
 
-def _text(value: str) -> str:
+def _text(value: str, what: str = "is text") -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise Unfit("is text with half a surrogate pair in it, which UTF-8 cannot say: clean it first") from None
+        raise Unfit(f"{what} with half a surrogate pair in it, which UTF-8 cannot say: clean it first") from None
     return value
 
 
