@@ -85,7 +85,7 @@ class FnQueue:
         self.registry = Registry()
         self.hooks = Hooks()
         self.middleware: list[Middleware] = []
-        self._given = (settings, overrides)
+        self.given = (settings, overrides)
         self._subscriptions: list[tuple[type[Any], Callable[[Any], None]]] = []
         self._runtime: Runtime | None = None
         self._principal: ContextVar[Principal | None] = ContextVar("fnqueue_principal", default=None)
@@ -365,7 +365,7 @@ class FnQueue:
     def runtime(self) -> Runtime:
         """This application's wiring, made at first use."""
         if self._runtime is None:
-            self._runtime = self.make_runtime(*self._given, base=os.getcwd())
+            self._runtime = self.make_runtime(*self.given, base=os.getcwd())
         return self._runtime
 
     def make_runtime(self, settings: Mapping[str, Any] | None, overrides: dict[str, Any], *, base: str) -> Runtime:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -45,8 +45,10 @@ RUNS_MAX = 10_000
 def in_memory(fn: FnQueue, clock: ManualClock | None = None) -> Iterator[FnQueue]:
     """`fn` on an empty engine in memory with a key of its own, until the block ends; its tasks and hooks stay."""
     before = fn._runtime
-    settings, overrides = {"url": "sqlite://"}, {}
+    settings, overrides = fn.given
     runtime = fn.make_runtime(settings, overrides, base=".")
+    # After the environment had its say: a test must never reach the queue that a shell is set up for.
+    runtime.settings = replace(runtime.settings, url="sqlite://", store_url=None, keys=None, keys_file=None)
     runtime.clock = clock or ManualClock()
     fn._runtime = runtime
     try:

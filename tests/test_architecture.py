@@ -83,6 +83,8 @@ def imports(tree: ast.AST) -> Iterator[str]:
 
 def target_room(name: str) -> str | None:
     top, _, rest = name.partition(".")
+    if rest == "__version__":
+        return None
     if top in GUESTS:
         return top
     return rest.partition(".")[0] if top == "fnqueue" and rest else None

@@ -6,7 +6,6 @@ A task is given its powers (`Sends`) by the application that registered it and k
 from __future__ import annotations
 
 import asyncio
-import copy
 import functools
 import inspect
 import os
@@ -107,7 +106,8 @@ class Task(Generic[P, R, C]):
             "retry": retry,
         }
         before = {name: getattr(self.call_options, name) for name in given}
-        changed = copy.copy(self)
+        changed: Task[P, R, C] = object.__new__(type(self))
+        changed.__dict__.update(self.__dict__)
         changed.call_options = CallOptions(**before | {k: v for k, v in given.items() if v is not None})
         return changed
 

@@ -1,0 +1,58 @@
+# Two commands for newcomers: `make demo` and `make test`. Both need Python 3.11 or newer and the network for
+# packages, nothing else, and keep to a virtualenv of their own.
+# The first that is new enough and can make a virtualenv: a name on the PATH alone proves nothing.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$p; break; }; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+LOCK := requirements-dev.lock
+
+.PHONY: help demo test lint types unit test-full bench lock clean
+
+help:
+	@echo "make demo       photographs become thumbnails; a worker is killed and replaced; one call is refused"
+	@echo "make test       set up and run everything: ruff, mypy, tests"
+	@echo "make test-full  the long runs: kills, rotations, wrong environments, at full size"
+	@echo "make bench      measure against the floor and the queues that are installed"
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "fnqueue needs Python 3.11 or newer with venv, and found none." \
+	  "Install one, or name it: make demo PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml $(LOCK) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(LOCK) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	@$(BIN)/python -m example_apps.flask_photos.demo
+
+test: lint types unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+test-full: $(VENV)/.dev
+	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest tests/system -s
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m tests.benchmarks
+
+# Written from a fresh virtualenv, so that it holds what is needed and no more.
+lock: $(VENV)/.dev
+	$(BIN)/python -m pip freeze --exclude-editable --exclude fnqueue > $(LOCK)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
