@@ -68,7 +68,7 @@ def _engine(
     if name == "moto":
         yield from _emptied(request.getfixturevalue("moto"))
     elif name == "processes":
-        yield from _processes(str(tmp_path / "queue.db"), clock, pass_time)
+        yield from _processes(str(tmp_path / "queue.db"), request.getfixturevalue("elsewhere"), clock, pass_time)
     else:
         yield from _one_process(tmp_path / "queue.db" if name == "disk" else None, clock, pass_time)
 
@@ -81,14 +81,21 @@ def _one_process(path: Path | None, clock: Clock, pass_time: PassTime) -> Iterat
     first.close()
 
 
-def _processes(path: str, clock: Clock, pass_time: PassTime) -> Iterator[Engine]:
+def _processes(path: str, elsewhere: Elsewhere, clock: Clock, pass_time: PassTime) -> Iterator[Engine]:
     database = Database(path, durability="relaxed", clock=clock)
-    here, elsewhere = EmbeddedBroker(database, clock=clock), Elsewhere(path, clock)
+    here = EmbeddedBroker(database, clock=clock)
+    elsewhere.open(path, clock)
     # A poll under way would hold up the child's turn: live tests poll there and act here.
     broker = ByTurns(here, elsewhere) if isinstance(clock, ManualClock) else here
     yield Engine(broker, elsewhere, clock, pass_time)
-    elsewhere.end()
     database.close()
+
+
+@pytest.fixture(scope="session")
+def elsewhere() -> Iterator[Elsewhere]:
+    made = Elsewhere()
+    yield made
+    made.end()
 
 
 def _emptied(engine: Engine) -> Iterator[Engine]:

@@ -26,14 +26,19 @@ class Elsewhere:
     max_body_bytes = EmbeddedBroker.max_body_bytes
     creates_queues = True
 
-    def __init__(self, path: str, clock: Clock) -> None:
+    def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._clock = clock
+        self._clock: Clock = SystemClock()
         self._lock = threading.Lock()
-        self._process = context.Process(target=_serve, args=(path, theirs, isinstance(clock, ManualClock)), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
         self._process.start()
         theirs.close()
+
+    def open(self, path: str, clock: Clock) -> None:
+        """Take this file, under a clock of the same kind. The one before is let go."""
+        self._clock = clock
+        self._ask("open", (path, isinstance(clock, ManualClock)), {})
 
     def __getattr__(self, verb: str) -> Any:
         if verb.startswith("_"):
@@ -76,20 +81,37 @@ def catch_up(clock: Clock, now: float) -> None:
         clock.advance(seconds=now - clock.now())
 
 
-def _serve(path: str, pipe: Pipe, manual: bool) -> None:
-    clock: Clock = ManualClock() if manual else SystemClock()
-    database = Database(path, durability="relaxed", clock=clock)
-    broker = EmbeddedBroker(database, clock=clock)
+def _serve(pipe: Pipe) -> None:
+    here = _Here()
     while (question := pipe.recv()) is not None:
         now, verb, args, options = question
-        catch_up(clock, now)
+        catch_up(here.clock, now)
         try:
-            answer, error = getattr(broker, verb)(*args, **options), None
+            target = here if verb == "open" else here.broker
+            answer, error = getattr(target, verb)(*args, **options), None
         except errors.FnQueueError as raised:
             answer, error = None, (type(raised).__name__, str(raised), vars(raised))
-        pipe.send((clock.now(), answer, error))
-    broker.close()
-    database.close()
+        pipe.send((here.clock.now(), answer, error))
+    here.close()
+
+
+class _Here:
+    """In the child: the file that is open."""
+
+    def __init__(self) -> None:
+        self.clock: Clock = SystemClock()
+        self.broker: EmbeddedBroker | None = None
+        self._database: Database | None = None
+
+    def open(self, path: str, manual: bool) -> None:
+        self.close()
+        self.clock = ManualClock() if manual else SystemClock()
+        self._database = Database(path, durability="relaxed", clock=self.clock)
+        self.broker = EmbeddedBroker(self._database, clock=self.clock)
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
 
 
 def _rebuilt(name: str, text: str, values: dict[str, Any]) -> errors.FnQueueError:

@@ -388,6 +388,11 @@ class BatchContract:
         assert len(take(broker, count=3)) == 3
         assert len(take(broker, count=3)) == 2
 
+    @pytest.mark.parametrize("wrong", [{"max_messages": 0}, {"wait_seconds": 21}, {"visibility_seconds": 43_201}])
+    def test_a_receive_out_of_range_is_refused(self, broker: Broker, wrong: dict[str, Any]) -> None:
+        with pytest.raises(OptionInvalid, match=next(iter(wrong))):  # [R1, R2]
+            broker.receive(QUEUE, **wrong)
+
     def test_asking_for_many_gives_at_most_what_the_engine_hands_out(self, broker: Broker) -> None:
         put(broker, QUEUE, *[f"m{i}" for i in range(70)])
         messages = take(broker, count=1000)
@@ -610,6 +615,7 @@ class DeadLetterContract:
         assert take(broker, "dead") == []
 
     def test_no_more_go_back_than_allowed(self, broker: Broker) -> None:
+        broker.create(QUEUE)
         put(broker, "dead", *[f"m{i:02}" for i in range(25)])
         assert broker.redrive("dead", QUEUE, limit=12) == 12
         assert len(drain(broker)) == 12
@@ -621,8 +627,9 @@ class DeadLetterContract:
         with pytest.raises(QueueMissing, match="nowhere"):
             broker.redrive("nowhere", "dead")
         put(broker, "dead", "a")
-        with pytest.raises(QueueMissing, match="nowhere"):
-            broker.redrive("dead", "nowhere")
+        for limit in (None, 5):
+            with pytest.raises(QueueMissing, match="nowhere"):
+                broker.redrive("dead", "nowhere", limit=limit)
         assert bodies(drain(broker, "dead")) == ["a"]
 
     def test_a_fifo_message_dies_in_its_group_under_a_new_deduplication_id(self, broker: Broker) -> None:

@@ -24,7 +24,7 @@ from fnqueue.broker.sqs.shapes import Trip
 from fnqueue.broker.sqs.url import parse_sqs_url
 from fnqueue.broker.sqs.wire import Answer, Wire
 from fnqueue.clock import Clock
-from fnqueue.errors import BrokerError, BrokerRefused
+from fnqueue.errors import BrokerError, BrokerRefused, OptionInvalid
 
 #: Pauses before an entry is sent again that SQS failed at, seconds; each is shortened at random.
 PAUSES = (0.1, 0.4, 1.6)
@@ -63,7 +63,8 @@ class SqsBroker:
     def receive(
         self, queue: str, *, max_messages: int = 10, wait_seconds: float = 0, visibility_seconds: int | None = None
     ) -> list[Message]:
-        wait = min(math.ceil(wait_seconds), quotas.WAIT_TIME_SECONDS_MAX)
+        _check_receive(max_messages, wait_seconds, visibility_seconds)
+        wait = math.ceil(wait_seconds)
         members: Answer = {} if visibility_seconds is None else {"VisibilityTimeout": visibility_seconds}
         if is_fifo(queue):
             # botocore may ask again when an answer was lost: SQS then gives the same messages once more,
@@ -75,7 +76,7 @@ class SqsBroker:
             queue,
             makes=True,
             patient=wait > 0,
-            MaxNumberOfMessages=max(1, min(max_messages, self.receive_max)),
+            MaxNumberOfMessages=min(max_messages, self.receive_max),
             WaitTimeSeconds=wait,
             MessageSystemAttributeNames=shapes.SYSTEM_ATTRIBUTES,
             MessageAttributeNames=["All"],
@@ -142,7 +143,8 @@ class SqsBroker:
         self._visibility.pop(queue, None)
 
     def redrive(self, dead_letter_queue: str, destination: str, *, limit: int | None = None) -> int:
-        moved = redrive.by_task(self._wire, dead_letter_queue, destination) if limit is None else None
+        arns = [queues.arn_of(self._wire, queue) for queue in (dead_letter_queue, destination)]  # both must be there
+        moved = redrive.by_task(self._wire, dead_letter_queue, *arns) if limit is None else None
         return redrive.by_hand(self, dead_letter_queue, destination, limit) if moved is None else moved
 
     def close(self) -> None:
@@ -209,6 +211,16 @@ class SqsBroker:
             seconds = self.attributes(queue).visibility_seconds
             self._visibility[queue] = (now + KNOWN_SECONDS, seconds)
         return seconds
+
+
+def _check_receive(max_messages: int, wait_seconds: float, visibility_seconds: int | None) -> None:
+    if max_messages < 1:
+        raise OptionInvalid(f"receive(max_messages={max_messages!r}): must be 1 or more")
+    if not 0 <= wait_seconds <= quotas.WAIT_TIME_SECONDS_MAX:
+        raise OptionInvalid(f"receive(wait_seconds={wait_seconds!r}): must be 0 to {quotas.WAIT_TIME_SECONDS_MAX}")
+    if visibility_seconds is not None and not 0 <= visibility_seconds <= quotas.VISIBILITY_SECONDS_MAX:
+        limit = quotas.VISIBILITY_SECONDS_MAX
+        raise OptionInvalid(f"receive(visibility_seconds={visibility_seconds!r}): must be 0 to {limit:,}")
 
 
 def _sort(trip: Trip, answer: Answer) -> tuple[list[Failure], list[Failure]]:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from fnqueue import quotas
 from fnqueue.broker.base import Broker, Entry, Message
 from fnqueue.broker.names import is_fifo
-from fnqueue.broker.sqs.queues import arn_of
 from fnqueue.broker.sqs.wire import Answer, Wire
 from fnqueue.errors import BrokerError, BrokerRefused, BrokerUnreachable, SendRefused
 
@@ -21,12 +20,11 @@ _VISIBILITY_SECONDS = 120  # for one round of receive, send, delete
 _LOOK_SECONDS = 1.0
 
 
-def by_task(wire: Wire, source: str, destination: str) -> int | None:
+def by_task(wire: Wire, source: str, source_arn: str, destination_arn: str) -> int | None:
     """Let SQS do it, and wait for its end. None: this server or this queue cannot.
 
     Raises BrokerError when the move fails half-way; what was moved stays moved.
     """
-    source_arn, destination_arn = arn_of(wire, source), arn_of(wire, destination)
     members = {"SourceArn": source_arn, "DestinationArn": destination_arn}
     try:
         # The patient client because it tries least often: a second start would be refused.
