@@ -45,15 +45,18 @@ def _is_plainly_small(encoded: bytes) -> bool:
     return len(marks) - containers - commas < _LONG_NUMBER or not _has_long_number(encoded)
 
 
-def _walk(level: list[Any]) -> None:
-    """Level by level: the containers of the arguments, the arguments, what is in them, ..."""
+def _walk(containers: list[Any]) -> None:
+    """Level by level: the arguments, what is in them, what is in that. The arguments themselves are counted apart."""
+    level, _ = _below(containers)
     nodes = -len(level)
-    for depth in range(ARGUMENT_DEPTH_MAX + 2):
+    if len(level) > ARGUMENT_NODES_MAX:
+        raise TooMuch(f"more than {ARGUMENT_NODES_MAX:,} of them")
+    for depth in range(1, ARGUMENT_DEPTH_MAX + 2):
         nodes += len(level)
         if nodes > ARGUMENT_NODES_MAX:
             raise TooMuch(f"more than {ARGUMENT_NODES_MAX:,} values")
-        level, containers = _below(level)
-        if containers and depth > ARGUMENT_DEPTH_MAX:
+        level, held = _below(level)
+        if held and depth > ARGUMENT_DEPTH_MAX:
             raise TooMuch(f"containers nested more than {ARGUMENT_DEPTH_MAX} deep")
 
 
