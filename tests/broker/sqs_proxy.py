@@ -130,3 +130,12 @@ def fail_entries(*ids: str, code: str = "InternalError") -> Spoil:
 
 def answer_html(members: dict[str, Any], forward: Forward) -> Answer:
     return 200, {"Content-Type": "text/html"}, b"<html>Sign in to the hotel's network</html>"
+
+
+def answer_json(**members: Any) -> Spoil:
+    """Answers without asking, for operations that the server behind does not know."""
+
+    def spoil(asked: dict[str, Any], forward: Forward) -> Answer:
+        return 200, {"Content-Type": JSON}, json.dumps(members).encode()
+
+    return spoil

@@ -33,7 +33,7 @@ def by_task(wire: Wire, source: str, source_arn: str, destination_arn: str) -> i
         # Not known to the server (some answer 500), not a dead-letter queue in its eyes, or not allowed:
         # by hand, then, which tells what is wrong if it cannot either.
         return None
-    while (task := _newest(wire, source, source_arn)).get("Status") == "RUNNING":
+    while (task := _newest(wire, source, source_arn)).get("Status") in ("RUNNING", "CANCELLING"):
         wire.pause(_LOOK_SECONDS)
     moved = int(task.get("ApproximateNumberOfMessagesMoved", 0))
     if task.get("Status") != "COMPLETED":
