@@ -11,13 +11,14 @@ from typing import Any
 
 from fnqueue import codec
 from fnqueue.clock import Clock, to_datetime
-from fnqueue.errors import OptionInvalid, StoreMissing
+from fnqueue.errors import OptionInvalid, ResultUnreadable, StoreMissing
 from fnqueue.runtime import Runtime
 from fnqueue.security import tokens
 from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal
 from fnqueue.state.results import Results, TaskRecord
 from fnqueue.task.handle import Handle, Result, State, pause
+from fnqueue.task.task import Task
 
 REVOKED_FOR_SECONDS = 1_209_600.0  # SQS's longest retention: no message outlives the mark that stops it
 
@@ -39,7 +40,7 @@ class StoreReads:
             return Result(id=handle.id, task=handle.task, state="PENDING" if known else "UNKNOWN")
         if not self._may_read(found):
             return Result(id=handle.id, task=handle.task, state="UNKNOWN")
-        return to_result(found)
+        return to_result(found, self._runtime.registry.find(found.task))
 
     def cancel(self, handle: Handle[Any]) -> None:
         control = self._runtime.control
@@ -96,13 +97,13 @@ def subject_of(principal: Principal) -> str:
     return f"{principal.kind}:{principal.id}"
 
 
-def to_result(record: TaskRecord) -> Result[Any]:
+def to_result(record: TaskRecord, task: Task[Any, Any, Any] | None = None) -> Result[Any]:
     state: State = record.state  # type: ignore[assignment]
     return Result(
         id=record.id,
         task=record.task,
         state=state,
-        value=codec.result_from_json(record.value_json) if record.value_json is not None else None,
+        value=result_value(record.value_json, task) if record.value_json is not None else None,
         error=record.error,
         progress=record.progress,
         attempts=record.attempts,
@@ -110,6 +111,16 @@ def to_result(record: TaskRecord) -> Result[Any]:
         started_at=to_datetime(record.started_at) if record.started_at is not None else None,
         finished_at=to_datetime(record.finished_at) if record.finished_at is not None else None,
     )
+
+
+def result_value(stored: bytes, task: Task[Any, Any, Any] | None) -> Any:
+    """What the task returned. Where its class is unknown here, or has changed since, its plain fields."""
+    if task is not None:
+        try:
+            return task.binder.result_from_json(stored)
+        except ResultUnreadable:
+            pass  # the state must stay readable across a deploy
+    return codec.result_from_json(stored)
 
 
 def status_json(result: Result[Any]) -> dict[str, Any]:

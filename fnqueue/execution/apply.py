@@ -14,6 +14,7 @@ from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.execute import Executor, Run
 from fnqueue.outcome import DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
 from fnqueue.task.handle import Result
+from fnqueue.task.task import Task
 
 FOREVER = float("inf")
 
@@ -38,7 +39,7 @@ def _message(prepared: Prepared, clock: Clock) -> Message:
 
 
 def _result(prepared: Prepared, delivery: Delivery, outcome: Outcome) -> Result[Any]:
-    state, value, error = _ended(outcome)
+    state, value, error = _ended(outcome, delivery.task)
     return Result(
         id=prepared.id,
         task=prepared.task,
@@ -52,10 +53,10 @@ def _result(prepared: Prepared, delivery: Delivery, outcome: Outcome) -> Result[
     )
 
 
-def _ended(outcome: Outcome) -> tuple[Any, Any, TaskError | None]:
+def _ended(outcome: Outcome, task: Task[Any, Any, Any] | None) -> tuple[Any, Any, TaskError | None]:
     match outcome:
         case Succeeded(value):
-            return "SUCCESS", codec.result_from_json(value), None
+            return "SUCCESS", task.binder.result_from_json(value) if task else codec.result_from_json(value), None
         case Rescheduled(error=error):
             return "RETRY", None, error
         case Failed(error=error):
