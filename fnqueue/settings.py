@@ -115,8 +115,20 @@ def foreign_environment(name: str) -> str | None:
     return os.environ.get(name)
 
 
-#: Names under FNQUEUE_ that are for the command line or the system and no settings.
-_NOT_SETTINGS = frozenset({"app", "worker_file"})
+#: Names under FNQUEUE_ that are for the command line and no settings: a web process may share its environment.
+_NOT_SETTINGS = frozenset(
+    {
+        "allow_empty",
+        "app",
+        "burst",
+        "health_file",
+        "log_level",
+        "max_tasks",
+        "queues",
+        "reload",
+        "worker_name",
+    }
+)
 
 
 def _named(mapping: Mapping[str, Any], prefix: str) -> list[tuple[str, str, Any]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fnqueue import __version__
+from fnqueue.cli.screen import count
 from fnqueue.runtime import Runtime
 
 LINES_MAX = 12
@@ -47,7 +48,7 @@ def banner(runtime: Runtime, app: str, queues: Sequence[str], details: Sequence[
     """`queues`: logical names. `details`: what the worker says of itself."""
     engine, settings = runtime.engine, runtime.settings
     facts = {
-        "app": f"{app}, {_count(len(runtime.registry), 'task')}",
+        "app": f"{app}, {count(len(runtime.registry), 'task')}",
         "queue": engine.queue_shown,
         "store": engine.store_shown,
         "environment": settings.environment,
@@ -75,7 +76,3 @@ def _warnings(runtime: Runtime, queues: Sequence[str]) -> list[str]:
 def _some(names: Sequence[str]) -> str:
     more = len(names) - NAMES_MAX
     return ", ".join(names[:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -26,9 +26,14 @@ def set_finder(ctx: click.Context, finder: Callable[[], Any]) -> None:
     ctx.meta[FINDER_KEY] = finder
 
 
-def find_application(ctx: click.Context) -> Any:
-    """The `Application`, looked for once per command line."""
+def find_application(ctx: click.Context, *, needs_tasks: bool = True) -> Any:
+    """The `Application`, looked for once per command line.
+
+    Without `needs_tasks` the environment's settings will do where no application is named.
+    """
     if _FOUND_KEY not in ctx.meta:
         finder = cast("Callable[[], Any] | None", ctx.meta.get(FINDER_KEY))
-        ctx.meta[_FOUND_KEY] = finder() if finder is not None else load(DISCOVER)(ctx.meta.get(APP_KEY))
+        given = ctx.meta.get(APP_KEY)
+        found = finder() if finder is not None else load(DISCOVER)(given, needs_tasks=needs_tasks)
+        ctx.meta[_FOUND_KEY] = found
     return ctx.meta[_FOUND_KEY]

@@ -23,8 +23,9 @@ from fnqueue.app import FnQueue
 from fnqueue.cli.faults import ImportFailed
 from fnqueue.cli.loading import import_module, is_there
 from fnqueue.errors import AppNotFound, FnQueueError
+from fnqueue.registry import Registry
 from fnqueue.runtime import Runtime
-from fnqueue.settings import environment_value, foreign_environment
+from fnqueue.settings import Settings, environment_value, foreign_environment
 
 NAMES = ("app", "application")
 FACTORIES = ("create_app", "make_app")
@@ -43,14 +44,24 @@ class Application:
     import_tasks: Callable[[], list[str]]
 
 
-def discover(given: str | None) -> Application:
-    """The application. Raises AppNotFound with all that was tried, ImportFailed with the module's own traceback."""
+def discover(given: str | None, *, needs_tasks: bool = True) -> Application:
+    """The application. Raises AppNotFound with all that was tried, ImportFailed with the module's own traceback.
+
+    Without `needs_tasks`, and where none is named but FNQUEUE_URL is, the queue of the environment's settings.
+    """
+    if given is None and not needs_tasks and environment_value("URL") and not any(place[2] for place in _places()):
+        return _of_environment()
     path = given or find_path()
+    return to_application(resolve(*import_path(path)), path)
+
+
+def import_path(path: str) -> tuple[ModuleType, str]:
+    """The module that a path names, and the expression after it. The working directory becomes importable."""
     folder, module, expression = parse_path(path)
     for each in (folder, os.getcwd()):
         if each is not None and each not in sys.path:
             sys.path.insert(0, each)
-    return to_application(resolve(import_user_module(module), expression), path)
+    return import_user_module(module), expression
 
 
 # ---------------------------------------------------------------- where it is said
@@ -175,6 +186,11 @@ def _of_queue(found: FnQueue, name: str) -> Application:
     except AppNotFound as error:  # a framework's FnQueue serves many apps, and does not know which one is meant
         raise AppNotFound(f"{name} belongs to a framework's app: give --app the app, or its factory") from error
     return Application(name=name, runtime=runtime, import_tasks=lambda: import_modules(runtime.settings.imports))
+
+
+def _of_environment() -> Application:
+    runtime = Runtime(settings=Settings.build().resolved(os.getcwd()), registry=Registry())
+    return Application(name="FNQUEUE_URL", runtime=runtime, import_tasks=list)
 
 
 def _state(found: Any) -> Any:

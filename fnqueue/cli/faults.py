@@ -27,7 +27,7 @@ class Fault(click.ClickException):
 
     def __init__(self, text: str, exit_code: int = ERROR) -> None:
         super().__init__(text)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc] # click declares it on the class, and reads it here
 
     def show(self, file: IO[Any] | None = None) -> None:
         click.echo(f"fnqueue: {self.message}", file=file or sys.stderr)

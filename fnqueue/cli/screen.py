@@ -6,14 +6,17 @@ Colours follow NO_COLOR and whether the stream is a terminal. A question is aske
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from fnqueue.clock import to_datetime
 from fnqueue.settings import foreign_environment
+
+_NUMBER = re.compile(r"-|[\d.,]+( [a-z]{1,3})?")
 
 
 def coloured(stream: Any) -> bool:
@@ -23,12 +26,18 @@ def coloured(stream: Any) -> bool:
     return bool(getattr(stream, "isatty", lambda: False)())
 
 
-def paint(text: str, colour: str, stream: Any = None) -> str:
-    return click.style(text, fg=colour) if coloured(stream or sys.stdout) else text
+def paint(text: str, colour: str | None) -> str:
+    return click.style(text, fg=colour) if colour is not None and coloured(sys.stdout) else text
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
-    """Columns as wide as their widest cell. Without rows the sentence `empty`."""
+def table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    empty: str,
+    colour: Callable[[Sequence[str]], str | None] = lambda row: None,
+) -> None:
+    """Columns as wide as their widest cell. Without rows the sentence `empty`. `colour` of a row, or none."""
     if not rows:
         click.echo(empty)
         return
@@ -36,7 +45,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> 
     numbers = [all(_is_number(row[i]) for row in rows) for i in range(len(head))]
     click.echo(_line(head, widths, numbers))
     for row in rows:
-        click.echo(_line(row, widths, numbers))
+        click.echo(paint(_line(row, widths, numbers), colour(row)))
 
 
 def as_json(value: Any) -> None:
@@ -71,16 +80,14 @@ def seconds(value: float | None) -> str:
     return f"{value:.0f} s"
 
 
-def moment(unix_seconds: float | None) -> str:
-    """ISO 8601 with its zone, UTC; None -> "-"."""
-    return "-" if unix_seconds is None else to_datetime(unix_seconds).isoformat(timespec="seconds")
+def moment(unix_seconds: float) -> str:
+    """ISO 8601 with milliseconds and its zone, UTC."""
+    return to_datetime(unix_seconds).isoformat(timespec="milliseconds")
 
 
-def facts(pairs: Mapping[str, str]) -> None:
-    """One fact a line, names aligned."""
-    width = max(len(name) for name in pairs)
-    for name, value in pairs.items():
-        click.echo(f"{name.ljust(width)}  {value}")
+def count(number: int, noun: str) -> str:
+    """1 message, 2 messages."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def printable(text: str) -> str:
@@ -89,7 +96,7 @@ def printable(text: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell == "-" or cell[:1].isdigit()
+    return _NUMBER.fullmatch(cell) is not None
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], numbers: Sequence[bool]) -> str:

@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -47,7 +48,7 @@ def _queues(ctx: click.Context, parameter: click.Parameter, value: str | None) -
         raise click.BadParameter(str(error)) from None
 
 
-def _env(name: str, text: str) -> dict[str, str]:
+def _env(name: str, text: str) -> dict[str, Any]:
     return {"envvar": f"FNQUEUE_{name}", "help": f"{text} (env: FNQUEUE_{name})"}
 
 
@@ -72,12 +73,12 @@ def _env(name: str, text: str) -> dict[str, str]:
 @click.option("--name", **_env("WORKER_NAME", "In records and logs; default: host and pid."))
 @click.pass_context
 @reported
-def worker(ctx: click.Context, reloads: bool, **options: object) -> None:
+def worker(ctx: click.Context, /, reloads: bool, **options: Any) -> None:
     """Run tasks until stopped.
 
     SIGTERM or Ctrl-C: receive no more, let running tasks finish, give back the rest. A second one: give back at once.
     """
-    chosen = WorkerOptions(**options)  # type: ignore[arg-type]
+    chosen = WorkerOptions(**options)
     reloader = Reloader() if reloads else None
     try:
         code = _work(ctx, chosen, reloader)

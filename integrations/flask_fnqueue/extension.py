@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 from flask import Flask, Request, current_app, has_app_context, has_request_context, request
 
 from flask_fnqueue import refusals, status
+from flask_fnqueue.cli import cli
 from flask_fnqueue.principals import login_principal, principal_of
 from flask_fnqueue.state import EXTENSION, FlaskState
 from fnqueue.app import FnQueue as CoreFnQueue
@@ -68,6 +69,8 @@ class FnQueue(CoreFnQueue):
         refusals.register(app)
         status.register(app)
         app.shell_context_processor(self._shell_context)
+        if cli.name not in app.cli.commands:  # besides the entry point: `app.test_cli_runner()` knows only these
+            app.cli.add_command(cli)
 
     # ---------------------------------------------------------------- which app
 

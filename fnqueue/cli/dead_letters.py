@@ -1,0 +1,163 @@
+"""What can be done with the messages of a dead-letter queue: look at them, send them back, discard them.
+
+A message is received, and shown again at the end unless it was sent back or discarded. What its header says is
+shown as it says it, without proof: whoever can write to the queue can write that. No argument is ever opened.
+Sending back forgets the call's ended record, as only an operator may: otherwise the worker would find that
+the call ended already, and not run it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fnqueue.broker.base import Broker, Entry, Message, Receipt
+from fnqueue.broker.names import FIFO, binding, dead_letter, is_dead_letter, is_fifo
+from fnqueue.cli.screen import moment
+from fnqueue.errors import BrokerError, EnvelopeError
+from fnqueue.runtime import Runtime
+from fnqueue.security import envelope
+from fnqueue.security.header import Header
+from fnqueue.security.principal import KINDS
+from fnqueue.state import replay, results
+
+HOLD_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A message of a dead-letter queue. `header` None: its text is no envelope."""
+
+    message: Message
+    header: Header | None
+
+    @property
+    def id(self) -> str:
+        return self.header.id if self.header is not None else self.message.message_id
+
+    def expired(self, now: float) -> bool:
+        return self.header is not None and self.header.expires_at < now
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of it without a key."""
+        message, header = self.message, self.header
+        known = {
+            "id": self.id,
+            "reason": message.attributes.get("reason") or ("RECEIVES" if message.dead_letter_source else None),
+            "source": message.attributes.get("source") or message.dead_letter_source,
+            "dead_lettered_at": moment(message.sent_at),
+            "bytes": len(message.body),
+        }
+        if header is None:
+            return {**known, "task": None, "principal_kind": None, "deferred_at": None, "expires_at": None}
+        return known | {
+            "task": header.task,
+            "principal_kind": KINDS[header.principal_kind],
+            "deferred_at": moment(header.created_at),
+            "expires_at": moment(header.expires_at),
+        }
+
+
+def dead_letter_queue(name: str) -> str:
+    """`billing` or `billing__dead` -> `billing__dead`."""
+    return name if is_dead_letter(name) else dead_letter(name)
+
+
+def home(queue: str) -> str:
+    """The queue that a dead-letter queue belongs to: `billing__dead.fifo` -> `billing.fifo`."""
+    stem = queue.removesuffix(FIFO).removesuffix("__dead")
+    return stem + (FIFO if is_fifo(queue) else "")
+
+
+class Visit:
+    """One walk through a dead-letter queue. Leave it with `close`: what was only looked at is shown again."""
+
+    def __init__(self, runtime: Runtime, queue: str) -> None:
+        self.queue = queue
+        self._runtime = runtime
+        self._looked_at: list[Receipt] = []
+
+    @property
+    def _broker(self) -> Broker:
+        return self._runtime.engine.broker
+
+    def walk(self, limit: int | None = None) -> Iterator[list[Dead]]:
+        """Batches of messages, each message once, until `limit` or the end."""
+        engine, seen = self._runtime.engine, 0
+        wait = 0 if engine.embedded else 1  # SQS's short poll asks some of its servers, and may find nothing
+        while limit is None or seen < limit:
+            most = engine.broker.receive_max if limit is None else min(engine.broker.receive_max, limit - seen)
+            batch = engine.broker.receive(
+                self.queue, max_messages=most, wait_seconds=wait, visibility_seconds=HOLD_SECONDS
+            )
+            if not batch:
+                return
+            seen += len(batch)
+            self._looked_at += [message.receipt for message in batch]
+            yield [Dead(message, _header(message.body)) for message in batch]
+
+    def send_back(self, chosen: Sequence[Dead]) -> None:
+        """Send again to where they came from, then delete here. A crash between the two leaves a copy here."""
+        by_queue: dict[str, list[Dead]] = {}
+        for dead in chosen:
+            by_queue.setdefault(self._destination(dead), []).append(dead)
+        for queue, group in by_queue.items():
+            self._forget_ends(group)
+            failures = self._broker.send(queue, [_entry(dead, queue) for dead in group])
+            if failures:
+                raise BrokerError(f"{queue!r} did not take {len(failures)} messages; the first: {failures[0].text}")
+            self.discard(group)
+
+    def discard(self, chosen: Sequence[Dead]) -> None:
+        receipts = [dead.message.receipt for dead in chosen]
+        if receipts:
+            self._broker.delete(self.queue, receipts)
+        gone = {id(receipt) for receipt in receipts}
+        self._looked_at = [receipt for receipt in self._looked_at if id(receipt) not in gone]
+
+    def close(self) -> None:
+        receipts, self._looked_at = self._looked_at, []
+        if receipts:
+            self._broker.change_visibility(self.queue, [(receipt, 0) for receipt in receipts])
+
+    def _destination(self, dead: Dead) -> str:
+        own = home(self.queue)
+        said = dead.message.attributes.get("source") or dead.message.dead_letter_source or own
+        # What stands beside a body is anybody's word: it may choose a priority, and no other queue.
+        return said if binding(said) == binding(own) and is_fifo(said) == is_fifo(own) else own
+
+    def _forget_ends(self, group: Sequence[Dead]) -> None:
+        store = self._runtime.engine.store
+        for dead in group:
+            if store is not None and dead.header is not None:
+                for kind in (results.KIND, replay.KIND):
+                    store.delete(kind, dead.header.id)
+
+
+def each(visit: Visit, limit: int | None, chosen: Callable[[Dead], bool], do: Callable[[Sequence[Dead]], None]) -> int:
+    """Do it to all that are chosen. Returns how many."""
+    done = 0
+    for batch in visit.walk(limit):
+        group = [dead for dead in batch if chosen(dead)]
+        do(group)
+        done += len(group)
+    return done
+
+
+def _header(body: str) -> Header | None:
+    try:
+        return envelope.peek(body)
+    except EnvelopeError:
+        return None
+
+
+def _entry(dead: Dead, queue: str) -> Entry:
+    fifo = is_fifo(queue)
+    return Entry(
+        id=dead.id,
+        body=dead.message.body,
+        group=dead.message.group,
+        # Not the id that it was first sent with: SQS would take it for a copy of that within five minutes.
+        dedupe=f"{dead.id}.{dead.message.message_id}"[:128] if fifo else None,
+    )
