@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PHOTOS = sorted((Path(__file__).parent / "photos").glob("*.jpg"))
 APP = "example_apps.flask_photos.app:create_app"
 SECONDS_MAX = 55
+ROWS_SHOWN = 6
 PASSWORDS = {account.id: account.password for account in DEMO_ACCOUNTS}
 
 
@@ -55,13 +56,9 @@ class Setting:
             environment=self.environment,
         )
 
-    def fnqueue(self, *arguments: str) -> str:
-        """The output of `fnqueue ...`, run to its end."""
-        command = [sys.executable, "-m", "fnqueue", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=20)
-        if done.returncode:
-            raise DemoFailed(f"fnqueue {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
-        return done.stdout
+    def fnqueue(self, *arguments: str) -> Any:
+        """What `fnqueue ... --json` says."""
+        return json.loads(run_fnqueue(self.environment, *arguments, "--app", APP, "--json"))
 
 
 def main() -> int:
@@ -87,7 +84,7 @@ def play(setting: Setting) -> None:
     check_pictures(setting, ada)
     lay_out_contact_sheet(setting, ada)
     refuse_bob(setting, bob, ada)
-    show_table(setting, calls)
+    show_table(setting)
 
 
 def surroundings(folder: str) -> dict[str, str]:
@@ -98,8 +95,9 @@ def surroundings(folder: str) -> dict[str, str]:
     url = urlsplit(environment.get("FNQUEUE_URL", ""))
     if url.scheme == "sqs":
         environment.setdefault("FNQUEUE_WAIT_TIME_SECONDS", "2")  # a worker told to stop ends its long poll first
-        if "FNQUEUE_KEYS" not in environment:
-            environment["FNQUEUE_KEYS"] = new_key(environment)
+        if not environment.get("FNQUEUE_KEYS") and not environment.get("FNQUEUE_KEYS_FILE"):
+            environment["FNQUEUE_KEYS_FILE"] = str(Path(folder, "fnqueue.keys"))  # on SQLite fnqueue makes one itself
+            run_fnqueue(environment, "keys", "new", "--file", environment["FNQUEUE_KEYS_FILE"])
         endpoint = urlsplit(parse_qs(url.query).get("endpoint", [""])[0]).hostname
         if endpoint in ("127.0.0.1", "localhost", "::1"):  # a stand-in for SQS: any credentials do
             environment.setdefault("AWS_ACCESS_KEY_ID", "demo")
@@ -124,9 +122,8 @@ def visitors_and_upload(setting: Setting) -> tuple[Visitor, Visitor, int]:
     setting.screen.step(
         f"ada uploads {len(PHOTOS)} photographs: {calls} calls deferred, the page is back after {took:.2f} s."
     )
-    seen = queue_as_a_thief_sees_it(setting)
-    if seen:
-        setting.screen.more(f"Who reads the queue sees {seen}")
+    if sealed := queue_as_a_thief_sees_it(setting.folder):
+        setting.screen.more(f"In the queue's file a thief reads {sealed}")
     return ada, bob, calls
 
 
@@ -134,18 +131,16 @@ def kill_in_the_middle(setting: Setting, ada: Visitor, calls: int) -> None:
     worker = start_worker(setting, "worker-1")
     done = setting.stage.until("work in the middle", lambda: in_the_middle(ada, calls), seconds=25, pause_seconds=0.02)
     worker.kill()
-    setting.screen.step(
-        f"worker {worker.pid} has cut {done} of {calls} thumbnails and holds more: {paint('kill -9', 'red')}."
-    )
+    killed = paint("kill -9", "red")
+    setting.screen.step(f"Worker {worker.pid} has cut {done} of {calls} thumbnails and is at the next: {killed}.")
 
 
 def finish_with_another_worker(setting: Setting, ada: Visitor, calls: int) -> None:
     started = time.monotonic()
     worker = start_worker(setting, "worker-2")
     setting.stage.until("the last thumbnail", lambda: not under_way(ada) or None, seconds=35)
-    setting.screen.step(
-        f"worker {worker.pid} takes over: {calls} of {calls} after {time.monotonic() - started:.1f} s. Nothing was lost."
-    )
+    took = time.monotonic() - started
+    setting.screen.step(f"Worker {worker.pid} takes over: {calls} of {calls} after {took:.1f} s. Nothing was lost.")
 
 
 def check_pictures(setting: Setting, ada: Visitor) -> None:
@@ -189,6 +184,49 @@ def refuse_bob(setting: Setting, bob: Visitor, ada: Visitor) -> None:
     setting.screen.step(f"ada, an editor, deletes it: {len(left)} photographs are left.")
 
 
+def show_table(setting: Setting) -> None:
+    """From the store: first the calls that a killed worker had begun, then the newest."""
+    rows = read_table(setting)
+    bad = [row for row in rows if row["state"] != "SUCCESS"]
+    if bad:
+        raise DemoFailed(f"{len(bad)} calls did not succeed; the first: {bad[0]}")
+    chosen = sorted(rows, key=lambda row: -row["attempts"])[:ROWS_SHOWN]
+    shown = [
+        (
+            row["task"].rpartition(".")[2],
+            row["principal"],
+            row["state"],
+            str(row["attempts"]),
+            f"{row['wait_seconds']:.2f} s",
+            f"{row['duration_seconds']:.2f} s",
+        )
+        for row in chosen
+    ]
+    setting.screen.table(("task", "principal", "state", "attempts", "wait", "duration"), shown)
+    setting.screen.more(f"and {len(rows) - len(chosen)} more: all SUCCESS at the first attempt.")
+
+
+def read_table(setting: Setting) -> list[dict[str, Any]]:
+    """Every call's record, newest first."""
+    found: list[dict[str, Any]] = setting.fnqueue("tasks", "--recent", "1000")
+    return found
+
+
+def messages_in_queue(setting: Setting) -> int:
+    queues = setting.fnqueue("queues", "list")
+    return sum(each["visible"] + each["in_flight"] + each["delayed"] for each in queues)
+
+
+def queue_as_a_thief_sees_it(folder: Path) -> str | None:
+    """The first message, from the bytes of the queue's file; None where the queue is no file here."""
+    raw = b"".join(path.read_bytes() for path in sorted(folder.glob("fnqueue.db*")) if path.is_file())
+    found = re.search(rb"fq1\.1\.[a-z2-7]{8}\.(\{[ -~]{1,2048}?\})\.([\w-]{40,})\.[\w-]{43}", raw)
+    if found is None:
+        return None
+    task = json.loads(found[1])["t"].rpartition(".")[2]
+    return f"{task}, then {found[2][:28].decode()}…: no person, no argument."
+
+
 def in_the_middle(ada: Visitor, calls: int) -> int | None:
     """How many thumbnails are there, once some are and a worker is at the next; None before."""
     waiting = under_way(ada)
@@ -201,6 +239,15 @@ def under_way(ada: Visitor) -> list[dict[str, Any]]:
     """The calls whose thumbnails are not there yet, in the order in which they were deferred."""
     cards = sorted(ada.read("/photos.json")["photos"], key=lambda card: card["id"])
     return [call for card in cards for call in card["calls"]]
+
+
+def run_fnqueue(environment: dict[str, str], *arguments: str) -> str:
+    """The output of `fnqueue ...`, run to its end."""
+    command = [sys.executable, "-m", "fnqueue", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=20)
+    if done.returncode:
+        raise DemoFailed(f"fnqueue {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}")
+    return done.stdout
 
 
 def start_worker(setting: Setting, name: str) -> Process:

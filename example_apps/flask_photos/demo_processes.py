@@ -73,7 +73,7 @@ class Stage:
         return process
 
     def until(self, what: str, probe: Callable[[], T | None], *, seconds: float, pause_seconds: float = 0.1) -> T:
-        """Ask `probe` until it gives something true. Raises DemoFailed at the end of the time, or when a process ends."""
+        """Ask `probe` until its answer is true. Raises DemoFailed when the time is over, or a process has ended."""
         end = min(time.monotonic() + seconds, self._deadline)
         while time.monotonic() < end:
             if answer := probe():

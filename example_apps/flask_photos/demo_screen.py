@@ -41,7 +41,6 @@ class Screen:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(
-        cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width)
-        for cell, width in zip(cells, widths, strict=True)
-    ).rstrip()
+    pairs = zip(cells, widths, strict=True)
+    aligned = (cell.rjust(width) if cell[:1].isdigit() else cell.ljust(width) for cell, width in pairs)
+    return "  ".join(aligned).rstrip()

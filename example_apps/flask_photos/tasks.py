@@ -8,12 +8,12 @@ Arguments are ids and sizes, not photographs: those lie in the folder that web a
 from __future__ import annotations
 
 from flask import current_app
-from fnqueue.policies import authenticated, role
 
 from example_apps.flask_photos.extensions import fn
 from example_apps.flask_photos.gallery import Gallery
 from example_apps.flask_photos.pictures import cut_thumbnail, lay_out_sheet
 from fnqueue import DeadLetter, TaskContext
+from fnqueue.policies import authenticated, role
 
 
 def gallery() -> Gallery:
