@@ -15,6 +15,8 @@ from uuid import UUID
 import msgspec
 import pydantic
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fnqueue.codec import Binder
 from fnqueue.errors import ArgumentError, ArgumentNotSerializable, ArgumentsDoNotFit
@@ -346,6 +348,34 @@ def test_the_worker_names_the_parameter_of_what_does_not_fit() -> None:
 def test_a_message_without_arguments_is_refused(args: Any, kwargs: Any) -> None:
     with pytest.raises(ArgumentsDoNotFit, match="the message holds no arguments"):
         Binder(lambda: None, "shop.f").decode(args, kwargs)
+
+
+ANNOTATIONS = [int, float, str, bytes, date, Decimal, UUID, datetime | None, date | str, list[date], dict[str, Decimal]]
+ANNOTATIONS += [set[int], tuple[int, ...], tuple[int, str], Literal["a", 1], Color, Level, Line, Order, Cat | Dog, Flat]
+ANNOTATIONS += [Point, Movie, Profile, list[Profile], Strict, Any, Annotated[int, msgspec.Meta(ge=0)]]
+TAGS = ["$date", "$datetime", "$decimal", "$set", "$tuple", "$dict", "$timedelta", "$uuid", "$bytes", "text", "lines"]
+WIRES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(2**300), 2**300)
+    | st.floats()
+    | st.text(max_size=9)
+    | st.sampled_from(["2026-11-01", "r", "1e999999", "P1D", "cat"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(TAGS) | st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of the strategy itself
+@settings(deadline=None, max_examples=500)
+@given(st.sampled_from(ANNOTATIONS), WIRES)
+def test_whatever_arrives_fits_or_is_refused_and_nothing_else_is_raised(annotation: Any, wire: Any) -> None:
+    try:
+        (arrived,), _ = annotated(annotation).decode([wire], {})
+    except ArgumentsDoNotFit:
+        return
+    assert annotated(annotation).check((arrived,), {}), "what the worker takes, a caller may send"
 
 
 # ---------------------------------------------------------------- annotations that nothing can meet: the words
