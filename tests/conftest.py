@@ -18,7 +18,7 @@ IN_CI = os.environ.get("CI") == "true"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "turned: needs hours, which only an engine with our clock can give")
+    config.addinivalue_line("markers", "not_on(engine, why): a server that cannot even be asked this")
     config.addinivalue_line("markers", "wrong_in(engine, row, why): a row of the specification that a server has wrong")
 
 
