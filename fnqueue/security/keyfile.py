@@ -130,10 +130,13 @@ def read_with_identity(path: str | Path) -> tuple[str, Identity]:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hang us
     except OSError as error:
         raise KeyInvalid(f"the key file {path} cannot be read: {error.strerror}") from None
-    with os.fdopen(fd, "rb") as file:
+    try:
         status = os.fstat(fd)
         _refuse_open_file(path, status)
-        raw = file.read(_BYTES_MAX + 1)
+        with open(fd, "rb", closefd=False) as file:
+            raw = file.read(_BYTES_MAX)
+    finally:
+        os.close(fd)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -247,7 +247,7 @@ def _checksum(root: bytes) -> bytes:
 def _refuse_weak(root: bytes) -> None:
     """32 random bytes have 30 different values, and 30 different steps between them; less than 20 is not chance."""
     steps = {(after - before) % 256 for before, after in pairwise(root)}
+    if len(root) == 32 and all(32 <= byte < 127 for byte in root):
+        raise KeyInvalid("it is weak: its bytes are text. Make one: fnqueue keys new")
     if len(root) != 32 or len(set(root)) < 20 or len(steps) < 20:
         raise KeyInvalid("it is weak: its bytes repeat or count. Make one: fnqueue keys new")
-    if all(32 <= byte < 127 for byte in root):
-        raise KeyInvalid("it is weak: its bytes are text. Make one: fnqueue keys new")
