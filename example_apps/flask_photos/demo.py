@@ -32,6 +32,7 @@ from example_apps.flask_photos.people import DEMO_ACCOUNTS
 ROOT = Path(__file__).resolve().parents[2]
 PHOTOS = sorted((Path(__file__).parent / "photos").glob("*.jpg"))
 APP = "example_apps.flask_photos.app:create_app"
+DEFAULT_URL = "sqlite:///fnqueue.db"
 SECONDS_MAX = 55
 ROWS_SHOWN = 6
 PASSWORDS = {account.id: account.password for account in DEMO_ACCOUNTS}
@@ -64,6 +65,9 @@ class Setting:
 def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the stage is cleared then, too
     screen, started = Screen(), time.monotonic()
+    screen.say(
+        paint(f"A gallery in Flask, a worker, and the queue {os.environ.get('FNQUEUE_URL', DEFAULT_URL)}", "bold")
+    )
     with tempfile.TemporaryDirectory(prefix="fnqueue-demo-") as folder, Stage(SECONDS_MAX) as stage:
         try:
             play(Setting(stage, screen, Path(folder), surroundings(folder)))
@@ -72,6 +76,8 @@ def main() -> int:
             if not isinstance(error, DemoFailed):
                 screen.say(stage.tails())
             return 1
+        except KeyboardInterrupt:
+            return 130
     screen.say(f"\n{paint('All promises held', 'green')}, in {time.monotonic() - started:.1f} s.")
     return 0
 
@@ -84,7 +90,7 @@ def play(setting: Setting) -> None:
     check_pictures(setting, ada)
     lay_out_contact_sheet(setting, ada)
     refuse_bob(setting, bob, ada)
-    show_table(setting)
+    show_table(setting, calls)
 
 
 def surroundings(folder: str) -> dict[str, str]:
@@ -92,6 +98,7 @@ def surroundings(folder: str) -> dict[str, str]:
     environment = {**os.environ, "PHOTOS_INSTANCE": folder, "PYTHONUNBUFFERED": "1"}
     # How soon another worker sees what a killed one held. 60 is the default; nobody wants to watch that.
     environment.setdefault("FNQUEUE_VISIBILITY_SECONDS", "3")
+    environment.setdefault("FNQUEUE_LOG_FORMAT", "text")
     url = urlsplit(environment.get("FNQUEUE_URL", ""))
     if url.scheme == "sqs":
         environment.setdefault("FNQUEUE_WAIT_TIME_SECONDS", "2")  # a worker told to stop ends its long poll first
@@ -169,6 +176,7 @@ def lay_out_contact_sheet(setting: Setting, ada: Visitor) -> None:
 def refuse_bob(setting: Setting, bob: Visitor, ada: Visitor) -> None:
     """bob may not delete; ada may."""
     card = ada.read("/photos.json")["photos"][-1]
+    setting.stage.until("an empty queue", lambda: messages_in_queue(setting) == 0, seconds=15)
     answer = bob.post(f"/photos/{card['id']}/delete")
     if answer.status != 403:
         raise DemoFailed(f"bob's deletion was answered with {answer.status} instead of 403")
@@ -184,12 +192,9 @@ def refuse_bob(setting: Setting, bob: Visitor, ada: Visitor) -> None:
     setting.screen.step(f"ada, an editor, deletes it: {len(left)} photographs are left.")
 
 
-def show_table(setting: Setting) -> None:
+def show_table(setting: Setting, calls: int) -> None:
     """From the store: first the calls that a killed worker had begun, then the newest."""
-    rows = read_table(setting)
-    bad = [row for row in rows if row["state"] != "SUCCESS"]
-    if bad:
-        raise DemoFailed(f"{len(bad)} calls did not succeed; the first: {bad[0]}")
+    rows = setting.stage.until("the end of every call", lambda: read_table(setting, calls + 2), seconds=15)
     chosen = sorted(rows, key=lambda row: -row["attempts"])[:ROWS_SHOWN]
     shown = [
         (
@@ -202,14 +207,18 @@ def show_table(setting: Setting) -> None:
         )
         for row in chosen
     ]
+    setting.screen.step(f"What the store remembers of {len(rows)} calls, those of the killed worker first:")
     setting.screen.table(("task", "principal", "state", "attempts", "wait", "duration"), shown)
-    setting.screen.more(f"and {len(rows) - len(chosen)} more: all SUCCESS at the first attempt.")
+    setting.screen.more(f"and {len(rows) - len(chosen)} more, all SUCCESS.")
 
 
-def read_table(setting: Setting) -> list[dict[str, Any]]:
-    """Every call's record, newest first."""
-    found: list[dict[str, Any]] = setting.fnqueue("tasks", "--recent", "1000")
-    return found
+def read_table(setting: Setting, calls: int) -> list[dict[str, Any]] | None:
+    """Every call's record, newest first; None while some are under way. Raises DemoFailed for one that failed."""
+    rows: list[dict[str, Any]] = setting.fnqueue("tasks", "--recent", "1000")
+    failed = [row for row in rows if row["state"] in ("FAILURE", "DENIED", "EXPIRED", "REVOKED")]
+    if failed:
+        raise DemoFailed(f"{len(failed)} calls failed; the first: {failed[0]}")
+    return rows if [row["state"] for row in rows] == ["SUCCESS"] * calls else None
 
 
 def messages_in_queue(setting: Setting) -> int:

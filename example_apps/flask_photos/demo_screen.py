@@ -34,7 +34,6 @@ class Screen:
     def table(self, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Columns as wide as their widest cell; a cell that is a number or a time stands to the right."""
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-        self.say()
         self.say("    " + paint(_line(head, widths), "bold"))
         for row in rows:
             self.say("    " + _line(row, widths))
