@@ -101,6 +101,10 @@ class Parked:
         """Write what `records` gives: for a call that is deferred with a long delay."""
         self._store.put_many(self.records(id, **message), fenced=True)
 
+    def holds(self, id: str, generation: int) -> bool:
+        """Whether this generation of a message was parked: it waits here, or was sent."""
+        return self._store.get(KIND, f"{id}.{generation}") is not None
+
     # ---------------------------------------------------------------- sending what is due
 
     def due(self, now: float, limit: int = 100) -> list[Record]:

@@ -50,7 +50,7 @@ _DAY_SECONDS: Final = 86_400
 _MESSAGE_CHARS_MAX: Final = 8192
 _FRAMES_MAX: Final = 50
 _LINE_CHARS_MAX: Final = 1000
-_CURSOR: Final = re.compile(r"(\d{1,7}) (\d{13} \S{1,200})")
+_CURSOR: Final = re.compile(r"([0-9]{1,7}) ([0-9]{13} \S{1,200})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ class Results:
         found: list[Record] = []
         while day > today - days and len(found) <= limit:
             found += self._of_day(day, before, limit + 1 - len(found), chosen)
-            day, before = day - 1, None
+            day -= 1
         page = found[:limit]
         more = f"{page[-1].bucket.split()[1]} {page[-1].sort}" if len(found) > limit else None
         return RecentPage([self._opened(record) for record in page], more)
@@ -286,13 +286,13 @@ class Results:
         error = TaskError(*sealed.error) if sealed is not None and sealed.error is not None else None
         return TaskRecord(
             id=record.id,
-            task=fields["task"],
-            queue=fields["queue"],
-            expires_at=fields["ex"],
-            state=fields["state"],
-            attempts=fields["attempts"],
-            starts=fields["starts"],
-            crashes=fields["crashes"],
+            task=fields.get("task", ""),
+            queue=fields.get("queue", ""),
+            expires_at=fields.get("ex", 0.0),
+            state=fields.get("state", "PENDING"),
+            attempts=fields.get("attempts", 0),
+            starts=fields.get("starts", 0),
+            crashes=fields.get("crashes", 0),
             deferred_at=fields.get("deferred_at"),
             started_at=fields.get("started_at"),
             finished_at=fields.get("finished_at"),
@@ -313,7 +313,7 @@ class Results:
         try:
             purpose = _purpose(record.id, fields, record.fence or (0, 0))
             return _decode(self._unseal(purpose, fields["sealed"]))
-        except (FnQueueError, msgspec.MsgspecError):
+        except (FnQueueError, msgspec.MsgspecError, KeyError):
             return None  # altered, or sealed with keys that are gone: one such record must not break a table
 
 

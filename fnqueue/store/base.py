@@ -25,7 +25,7 @@ class Record:
     """`version` is set by the store: 1 at first, +1 at each write. `expires_at`: unix seconds, None for ever.
 
     A field's text or bytes are at most 256 KiB (quotas.FIELD_BYTES_MAX).
-    `bucket` and `sort` are how `query` finds it: one bucket, a range of `sort` as text.
+    `bucket` and `sort` are how `query` finds it: one bucket, a range of `sort` as text. Bucket "": in no query.
     """
 
     kind: str
@@ -60,7 +60,7 @@ class Store(Protocol):
         """Write the whole record and return it with its new version.
 
         `if_version=0`: only if there is none; `n`: only if it is at n; None: whatever is there.
-        Raises VersionConflict. `fenced=True`: see the module; raises Fenced.
+        Raises VersionConflict. `fenced=True`: see the module; raises Fenced, and ValueError for a record without a fence.
         Raises FieldTooLarge before anything is written.
         """
         ...
@@ -76,7 +76,8 @@ class Store(Protocol):
     def increment(self, kind: str, id: str, name: str, by: int, *, token: str, expires_at: float | None = None) -> int:
         """Add to an integer field, making the record if need be, and return the sum.
 
-        The same token adds once: called again it returns the sum as it is now.
+        The same token adds once: called again it returns the sum as it is now. `expires_at` becomes the record's
+        if it is given; None leaves what it has. Tokens, and the members below, go when their record expires.
         """
         ...
 
