@@ -13,7 +13,7 @@ import binascii
 import hmac
 import string
 from hashlib import sha256
-from typing import Final
+from typing import Final, NoReturn
 
 _BLOCK: Final = 64
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
@@ -43,6 +43,9 @@ class Mac:
 
     def __call__(self, data: bytes) -> bytes:
         return sha256(self._outer + sha256(self._inner + data).digest()).digest()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a key does not travel to another process: load it there")
 
     def expand(self, info: bytes) -> bytes:
         """HKDF-Expand with SHA-256 to 32 bytes."""

@@ -264,7 +264,12 @@ def limited(**limits: Any) -> KeyRing:
 
 @pytest.mark.parametrize(
     "limits",
-    [{"queues": ("mail",)}, {"tasks": ("shop.tasks.other",)}, {"tasks": ("mail.*",)}, {"kinds": ("service", "schedule")}],
+    [
+        {"queues": ("mail",)},
+        {"tasks": ("shop.tasks.other",)},
+        {"tasks": ("mail.*",)},
+        {"kinds": ("service", "schedule")},
+    ],
 )
 def test_a_key_opens_and_seals_only_inside_its_limits(calls: Any, limits: dict[str, Any]) -> None:
     free, bound = limited(), limited(**limits)
@@ -409,7 +414,9 @@ def test_a_call_does_not_run_before_its_time_but_for_a_minute_of_skew(calls: Any
     assert calls.open(body, now=due - 60)
 
 
-@pytest.mark.parametrize("changes", [{"expires_at": 1}, {"not_before": 1_767_225_600 + 7200}, {"id": "x"}, {"id": "../" * 9}])
+@pytest.mark.parametrize(
+    "changes", [{"expires_at": 1}, {"not_before": 1_767_225_600 + 7200}, {"id": "x"}, {"id": "../" * 9}]
+)
 def test_a_header_that_contradicts_itself_is_not_sealed(calls: Any, changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="header"):
         calls.seal(**changes)
@@ -429,7 +436,9 @@ def test_a_refusal_by_time_comes_before_one_by_task(calls: Any, sealed_body: str
 # ------------------------------------------------------------------ 10, 11: unseal and frame
 
 
-def test_a_ciphertext_that_does_not_open_under_a_true_tag_is_unseal(calls: Any, ring: KeyRing, sealed_body: str) -> None:
+def test_a_ciphertext_that_does_not_open_under_a_true_tag_is_unseal(
+    calls: Any, ring: KeyRing, sealed_body: str
+) -> None:
     prefix, ciphertext, _ = parts(sealed_body)
     for changed in ("AAAA" + ciphertext[4:], ciphertext[:-8], "AAAA", ciphertext[:32]):
         assert calls.code(retagged(ring, f"{prefix}.{changed}")) == "UNSEAL"

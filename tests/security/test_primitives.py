@@ -52,7 +52,9 @@ def test_base64_has_one_spelling_only(text: str) -> None:
         assert len(raw) % 4 == 1 or to_base64(base64.urlsafe_b64decode(padded)) != raw
 
 
-@pytest.mark.parametrize("text", [b"", b"A", b"AB", b"ABC=", b"AA==", b"A A", b"A\nAA", b"A+AA", b"A/AA", b"\xc3\xa9AA"])
+@pytest.mark.parametrize(
+    "text", [b"", b"A", b"AB", b"ABC=", b"AA==", b"A A", b"A\nAA", b"A+AA", b"A/AA", b"\xc3\xa9AA"]
+)
 def test_what_is_not_base64url_is_told(text: bytes) -> None:
     assert not is_base64(text)
 

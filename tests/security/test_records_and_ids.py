@@ -114,7 +114,9 @@ def test_two_sealings_of_one_call_are_the_same_call_across_a_rotation(calls: Any
         "kwargs": {"x": 1, "y": 2},
         "p": Principal("42", roles=frozenset({"a", "b"})).to_wire(),
     }
-    digest = call_digest(before.primary, "shop.a", calls.open(calls.seal(keyring=before, sealed=sealed), keyring=before))
+    digest = call_digest(
+        before.primary, "shop.a", calls.open(calls.seal(keyring=before, sealed=sealed), keyring=before)
+    )
     again = calls.open(calls.seal(keyring=after, sealed=sealed | {"bg": {"request": "2"}}), keyring=after)
     assert is_same_call(after, digest, "shop.a", again)
     assert is_same_call(after, digest, "shop.a", again | {"args": [1, {"b": 2, "a": 1}], "kwargs": {"y": 2, "x": 1}})
@@ -188,7 +190,9 @@ def test_an_id_of_a_cause_is_one_per_cause_step_and_key(ring: KeyRing, other_rin
     assert made[0] == derived_id(1, key, "a", "b")
 
 
-@pytest.mark.parametrize("text", ["", "x", "0" * 25, "0" * 27, "8" + "0" * 25, "0" * 25 + "u", "0" * 25 + "O", "٠" * 26, "0" * 26 + "\n"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "0" * 25, "0" * 27, "8" + "0" * 25, "0" * 25 + "u", "0" * 25 + "O", "٠" * 26, "0" * 26 + "\n"]
+)
 def test_what_is_no_id_is_told(text: str) -> None:
     assert not is_id(text)
     with pytest.raises(ValueError, match="26 characters"):
