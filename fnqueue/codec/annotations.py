@@ -10,6 +10,7 @@ Knows no task; an annotation that no value can meet becomes a `fault`, told when
 from __future__ import annotations
 
 import re
+import threading
 import types
 import typing
 from collections import abc
@@ -168,9 +169,14 @@ def _is_bare(member: Any, origin: Any) -> bool:
 _KEYED = frozenset({dict, abc.Mapping, abc.MutableMapping})
 
 
+#: msgspec learns a class at its first use, and crashes the process when two threads are first at once.
+_LEARNING = threading.Lock()
+
+
 def _unsupported(target: Any) -> str | None:
     try:
-        msgspec.json.Decoder(target)
+        with _LEARNING:
+            msgspec.json.Decoder(target)
     except Exception as error:  # TypeError with msgspec's reason; NameError from a field's own annotation
         return str(error).partition(" - type ")[0]
     return None

@@ -44,6 +44,9 @@ class Sealed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder().decode
+# msgspec learns a Struct at its first use, and crashes the process when two threads are first at once. An import
+# has one thread.
+msgspec.json.Decoder(Sealed)
 
 
 class Unfit(ValueError):

@@ -43,6 +43,9 @@ class WirePrincipal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     v: tuple[str, ...] = ()
 
 
+msgspec.json.Decoder(WirePrincipal)  # learnt while one thread imports: see frame.py
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who a call is made for. `auth_time`: when they last proved who they are, aware.
