@@ -172,8 +172,8 @@ class Results:
         return self._record(task, "RETRY", attempts=task.attempts - (not counts), error=error)
 
     def released(self, task: TaskRecord) -> Record | None:
-        """Given back before its end: neither an attempt nor a crash. None: nothing was written, so nothing is to be."""
-        if task.version == 0:
+        """Given back before its end: neither an attempt nor a crash. None: no start was written, so nothing is to be."""
+        if task.version == 0 or task.state != "STARTED":
             return None
         return self._record(task, "PENDING", attempts=max(0, task.attempts - 1), error=task.error)
 

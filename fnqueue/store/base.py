@@ -60,7 +60,7 @@ class Store(Protocol):
         """Write the whole record and return it with its new version.
 
         `if_version=0`: only if there is none; `n`: only if it is at n; None: whatever is there.
-        Raises VersionConflict. `fenced=True`: see the module; raises Fenced, and ValueError for a record without a fence.
+        Raises VersionConflict. `fenced=True`: see the module; raises Fenced, and ValueError if it has none.
         Raises FieldTooLarge before anything is written.
         """
         ...

@@ -95,7 +95,7 @@ def test_a_forged_revocation_stops_nothing(
     control.revoke("mine", clock.now() + DAY)
     true = store.get(KIND, "mine")
     assert true is not None
-    rest = {"bucket": true.bucket, "sort": true.sort, "expires_at": true.expires_at}
+    rest: dict[str, Any] = {"bucket": true.bucket, "sort": true.sort, "expires_at": true.expires_at}
     store.put(Record(kind=KIND, id="victim", fields=true.fields, **rest))  # moved to another id
     store.put(Record(kind=KIND, id="mine", fields=forge(true.fields), **rest))
     assert control.snapshot() == frozenset()
@@ -118,7 +118,7 @@ def test_a_revocation_by_a_key_that_was_rotated_out_counts_where_it_is_still_acc
 
 def test_a_snapshot_reads_only_what_is_new(store: Store, clock: ManualClock) -> None:
     counting = Counting(store)
-    control = Control(counting, clock, MAC)  # type: ignore[arg-type]
+    control = Control(counting, clock, MAC)
     for n in range(2500):
         control.revoke(f"{n}", clock.now() + DAY)
     assert len(control.snapshot()) == 2500

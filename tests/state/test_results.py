@@ -296,6 +296,15 @@ def test_a_first_delivery_given_back_leaves_no_record(results: Results, clock: M
     assert results.released(call(clock)) is None
 
 
+def test_a_task_given_back_before_its_next_start_stays_as_it_was(
+    results: Results, store: Store, clock: ManualClock
+) -> None:
+    settle(store, results.retrying(call(clock), ERROR))
+    known = results.read(call(clock).id)
+    assert known is not None
+    assert results.released(known) is None
+
+
 def test_a_plain_task_costs_one_write(results: Results, store: Store, clock: ManualClock) -> None:
     settle(store, results.succeeded(call(clock), b"1", keep_seconds=DAY))
     assert results.read(call(clock).id).version == 1  # type: ignore[union-attr]
