@@ -172,7 +172,7 @@ class Results:
         return self._record(task, "RETRY", attempts=task.attempts - (not counts), error=error)
 
     def released(self, task: TaskRecord) -> Record | None:
-        """Given back before its end: neither an attempt nor a crash. None: no start was written, so nothing is to be."""
+        """Given back before its end: neither an attempt nor a crash. None: no start was written."""
         if task.version == 0 or task.state != "STARTED":
             return None
         return self._record(task, "PENDING", attempts=max(0, task.attempts - 1), error=task.error)
@@ -354,4 +354,6 @@ def _progress(fields: dict[str, Any], message: str) -> Progress | None:
 
 
 def _add(fields: dict[str, Any], **optional: Any) -> None:
-    fields.update((name, value) for name, value in optional.items() if value not in (None, ""))
+    for name, value in optional.items():
+        if value is not None and value != "":
+            fields[name] = value
