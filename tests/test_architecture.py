@@ -227,6 +227,8 @@ def test_importing_fnqueue_loads_no_engine_and_no_framework() -> None:
 def test_all_names_of_the_public_surface_are_there_and_no_others() -> None:
     import fnqueue
 
+    for name in fnqueue.__all__:  # imported when first used
+        getattr(fnqueue, name)
     visible = {
         name
         for name, value in vars(fnqueue).items()
@@ -234,3 +236,16 @@ def test_all_names_of_the_public_surface_are_there_and_no_others() -> None:
     }
     visible |= {"current_task", "State", "__version__"}  # a proxy, an alias, a text: they name no module
     assert set(fnqueue.__all__) == visible
+
+
+def test_the_types_of_the_public_surface_are_those_of_the_names() -> None:
+    """`__init__.pyi` is what editors and mypy read; it imports each name from where `__init__.py` does."""
+    import fnqueue
+
+    stub = ast.parse((ROOT / "fnqueue" / "__init__.pyi").read_text(encoding="utf-8"))
+    imported = {
+        alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    (listed,) = [node.value for node in stub.body if isinstance(node, ast.Assign)]
+    assert imported == fnqueue._HOME
+    assert ast.literal_eval(listed) == fnqueue.__all__

@@ -156,7 +156,7 @@ def resolve(module: ModuleType, expression: str) -> Any:
         found = getattr(found, part, _MISSING)
         if found is _MISSING:
             raise AppNotFound(f"{module.__name__!r} has no {name!r}{_has(module)}")
-    if args or kwargs or expression.endswith(")") or (callable(found) and not is_application(found)):
+    if expression.endswith(")") or (callable(found) and not is_application(found) and not _is_app(found)):
         return _call(module, name, found, args, kwargs)
     return found
 

@@ -35,8 +35,9 @@ class Reloader:
 
     def wait_for_change(self, files: Iterable[str] = ()) -> None:
         """Return when one of the imported modules, or of these files, changes."""
-        self._more, self._seen = tuple(files), {}
+        self._more = tuple(files)
         self._seen = self._times()
+        click.echo("fnqueue: waiting for a change", err=True)  # from here on none is missed
         while not self._look():
             self._stop.wait(self._poll_seconds)
 

@@ -56,11 +56,16 @@ def confirm_name(what: str, name: str, *, yes: bool) -> None:
     """Have `name` typed before something is lost. `--yes` skips it; without a terminal only `--yes` will do."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not is_asked():
         raise click.UsageError(f"{what}. Nobody can be asked here: give --yes.")
     click.echo(f"{what}.")
     if click.prompt("Type the name to go on", default="", show_default=False) != name:
         raise click.ClickException("that is not the name; nothing was changed")
+
+
+def is_asked() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty()
 
 
 # ---------------------------------------------------------------- cells

@@ -6,7 +6,6 @@ All faults are said at once and before anything is received. Exit codes are the 
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from fnqueue.errors import OptionInvalid
 from fnqueue.observe import logs
 from fnqueue.worker.worker import Worker
 
-_log = logging.getLogger("fnqueue.worker")
+DEFAULT_QUEUE = "default"  # of a worker without tasks, which --allow-empty lets start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,6 @@ def worker(ctx: click.Context, /, reloads: bool, **options: Any) -> None:
         if reloader is None:
             raise
         error.show()
-        click.echo("fnqueue: waiting for a change", err=True)
         reloader.wait_for_change(getattr(error, "files", ()))
         code = 0
     if reloader is not None and reloader.changed:
@@ -113,7 +111,7 @@ def _work(ctx: click.Context, options: WorkerOptions, reloader: Reloader | None)
 def _make(app: Application, options: WorkerOptions) -> Worker:
     return Worker(
         app.runtime,
-        queues=options.queues,
+        queues=options.queues or app.runtime.registry.queues() or (DEFAULT_QUEUE,),
         concurrency=options.concurrency,
         burst=options.burst,
         max_tasks=options.max_tasks,
