@@ -22,7 +22,7 @@ from fnqueue.security import frame
 from fnqueue.security import header as headers
 from fnqueue.security.header import Header, Parts
 from fnqueue.security.ids import derived_id, new_id
-from fnqueue.security.keyring import KeyRecord, KeyRing
+from fnqueue.security.keyring import Context, KeyRecord, KeyRing
 from fnqueue.security.primitives import from_base64, to_base64
 from fnqueue.security.principal import KINDS, LETTERS, Kind
 from fnqueue.security.records import (
@@ -92,7 +92,7 @@ def seal(
         root=root,
     )
     key = keyring.primary
-    if not key.limits.allow(task=task, queue=queue, kind=principal_kind):
+    if key.limits and not key.limits.allow(task=task, queue=queue, kind=principal_kind):
         raise KeyInvalid(
             f"the primary key {key.key_id} is limited, and {task} in queue {queue!r} is outside its limits"
         )
@@ -120,6 +120,7 @@ class Verified:
     """
 
     __slots__ = (
+        "_context",
         "_header",
         "_now",
         "_parts",
@@ -136,13 +137,13 @@ class Verified:
         "traceparent",
     )
 
-    def __init__(self, header: Header, key: KeyRecord, parts: Parts, now: float) -> None:
+    def __init__(self, header: Header, key: KeyRecord, context: Context, parts: Parts, now: float) -> None:
         self.id, self.task, self.queue, self.environment = header.id, header.task, header.queue, header.environment
         self.created_at, self.not_before, self.expires_at = header.created_at, header.not_before, header.expires_at
         self.principal_kind: Kind = KINDS[header.principal_kind]
         self.traceparent, self.root = header.traceparent, header.root
         self.key = key
-        self._header, self._parts, self._now = header, parts, now
+        self._header, self._context, self._parts, self._now = header, context, parts, now
 
     def check_times(self) -> None:
         """Step 7, against the `now` of `verify`. Raises EnvelopeError EXPIRED, FROM_FUTURE or NOT_YET."""
@@ -161,15 +162,14 @@ class Verified:
         """
         if serves is not None and not serves(self.task):
             raise EnvelopeError("TASK_NOT_SERVED", f"no task named {self.task!r} is served here")
-        if not self.key.limits.allow(task=self.task, kind=self.principal_kind):
+        if self.key.limits and not self.key.limits.allow(task=self.task, kind=self.principal_kind):
             raise EnvelopeError("KEY_NOT_FOR_TASK", f"key {self.key.key_id} is not for {self.task!r}")
 
     def unseal(self) -> dict[str, Any]:
         """Steps 10 and 11: the sealed part. Raises EnvelopeError UNSEAL or FRAME."""
-        context = self.key.context(self.environment, self.queue)
-        ciphertext = from_base64(self._parts.ciphertext)
+        suite, parts = SUITES[self.key.suite], self._parts
         try:
-            content = SUITES[self.key.suite].unseal(self.key, context, self._parts.prefix, ciphertext)
+            content = suite.unseal(self.key, self._context, parts.prefix, from_base64(parts.ciphertext))
             return frame.read(content, self._header.principal_kind)
         except Unsealable:
             raise EnvelopeError("UNSEAL", "the ciphertext does not open") from None
@@ -195,14 +195,14 @@ def verify(
     """
     parts = headers.parse(body, max_body_bytes)
     key = _key(keyring, parts, queue)
-    suite = SUITES[key.suite]
-    if not suite.verify(key, key.context(environment, queue), parts.text, parts.tag):
+    suite, context = SUITES[key.suite], key.context(environment, queue)
+    if not suite.verify(key, context, parts.text, parts.tag):
         raise _tag_refused(key, suite, parts, environment, queue)
     header = headers.read(parts.header)
     if header.queue != queue or header.environment != environment:
         # Only a holder of the key can make this, and none of ours does: its clear text lies.
         raise EnvelopeError("MALFORMED", "the header names another queue or environment than its tag")
-    return Verified(header, key, parts, now)
+    return Verified(header, key, context, parts, now)
 
 
 def peek(body: str) -> Header:
@@ -219,7 +219,7 @@ def _key(keyring: KeyRing, parts: Parts, queue: str) -> KeyRecord:
         raise EnvelopeError("REVOKED_KEY", f"key {key.key_id} is revoked")
     if parts.suite != key.suite or parts.suite not in SUITES:
         raise EnvelopeError("SUITE", f"suite {parts.suite}, and key {key.key_id} is of suite {key.suite}")
-    if not key.limits.allow(queue=queue):
+    if key.limits and not key.limits.allow(queue=queue):
         raise EnvelopeError("KEY_NOT_FOR_TASK", f"key {key.key_id} is not for queue {queue!r}")
     return key
 

@@ -48,11 +48,14 @@ class Context:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a key may be used for. None: everything. A task name may end in `*`."""
+    """What a key may be used for. None: everything. A task name may end in `*`. True if there is any limit."""
 
     tasks: tuple[str, ...] | None = None
     queues: tuple[str, ...] | None = None
     kinds: tuple[str, ...] | None = None
+
+    def __bool__(self) -> bool:
+        return (self.tasks, self.queues, self.kinds) != (None, None, None)
 
     def allow(self, *, task: str | None = None, queue: str | None = None, kind: str | None = None) -> bool:
         """Whether all that is given is inside. `kind`: of the principal, in full."""
@@ -61,6 +64,9 @@ class Limits:
             and (self.kinds is None or kind is None or kind in self.kinds)
             and (self.tasks is None or task is None or any(_matches(task, name) for name in self.tasks))
         )
+
+
+UNLIMITED: Final = Limits()
 
 
 def _matches(task: str, name: str) -> bool:
@@ -237,7 +243,7 @@ def make_record(root: bytes, *, state: State = "primary", limits: Limits | None 
     sig, seal, hedge = (Mac(expand(prk, purpose.encode())) for purpose in MESSAGE_PURPOSES)
     purposes = {purpose: expand(state_prk, purpose.encode()) for purpose in STATE_PURPOSES}
     key_id = to_base32(sha256(b"fnq1 kid" + prk).digest()[:5])
-    return KeyRecord(key_id, "1", state, limits or Limits(), sig, seal, hedge, MappingProxyType(purposes))
+    return KeyRecord(key_id, "1", state, limits or UNLIMITED, sig, seal, hedge, MappingProxyType(purposes))
 
 
 def _checksum(root: bytes) -> bytes:

@@ -161,6 +161,8 @@ def test_keys_are_found_by_their_ids() -> None:
 def test_limits_are_read() -> None:
     ring = KeyRing.from_text(f"{new_key()};tasks=shop.*|mail.send;queues=billing;kinds=user|service")
     limits = ring.primary.limits
+    assert limits
+    assert not KeyRing.from_text(new_key()).primary.limits
     assert limits == Limits(tasks=("shop.*", "mail.send"), queues=("billing",), kinds=("user", "service"))
     assert limits.allow(task="shop.a.b", queue="billing", kind="user")
     assert limits.allow(task="mail.send")
