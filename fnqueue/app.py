@@ -232,7 +232,9 @@ class FnQueue:
     def apply(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[Any]:
         """What `task.apply` calls."""
         runtime = self.runtime()
-        return apply_here(runtime.executor(), self._prepare(task, args, kwargs), runtime.clock)
+        # Nothing of it is recorded: no progress, and no right to run that would never end.
+        executor = runtime.executor(write=None, replay=None, wants_values=True)
+        return apply_here(executor, self._prepare(task, args, kwargs), runtime.clock)
 
     def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
         principal = self.current_principal()
@@ -369,7 +371,8 @@ class FnQueue:
         return self._runtime
 
     def make_runtime(self, settings: Mapping[str, Any] | None, overrides: dict[str, Any], *, base: str) -> Runtime:
-        built = Settings.build(settings, **overrides).resolved(base)
+        # One mapping: the setting `environment` is no keyword of `build`.
+        built = Settings.build({**(settings or {}), **overrides}).resolved(base)
         runtime = Runtime(settings=built, registry=self.registry, hooks=self.hooks, middleware=self.middleware)
         for event, callback in self._subscriptions:
             runtime.events.on(event, callback)

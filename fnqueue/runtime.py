@@ -6,6 +6,7 @@ are reported then, at once. `FnQueue` has one of these, or with Flask one per ap
 
 from __future__ import annotations
 
+import hmac
 import os
 import threading
 from collections.abc import Callable
@@ -186,7 +187,7 @@ class Runtime:
 
     @cached_property
     def control(self) -> Control | None:
-        return Control(self.engine.store, self.clock, self._mac) if self.engine.store else None
+        return Control(self.engine.store, self.clock, self._mac, self._mac_holds) if self.engine.store else None
 
     def _seal_result(self, purpose_id: str, data: bytes) -> bytes:
         return seal_record(self.ring(), "result", purpose_id, data)
@@ -196,6 +197,11 @@ class Runtime:
 
     def _mac(self, data: bytes) -> bytes:
         return mac(self.ring().primary, "token", data)
+
+    def _mac_holds(self, data: bytes, tag: bytes) -> bool:
+        """Whether any key that is not revoked made the MAC: a rotation must not forget what was revoked before it."""
+        keys = (key for key in self.ring().records if key.state != "revoked")
+        return any(hmac.compare_digest(tag, mac(key, "token", data)) for key in keys)
 
     # ---------------------------------------------------------------- the two pipes
 
@@ -233,6 +239,7 @@ class Runtime:
             "policy_of": self.policy_of,
             "results": self.results,
             "replay": self.replay,
+            "parked": self.parked,
             "scope": self.hooks.scope,
             "middleware": tuple(self.middleware),
             "max_crashes": settings.max_crashes,

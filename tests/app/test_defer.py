@@ -387,3 +387,29 @@ def test_a_principal_travels_sealed_and_is_the_running_tasks(fn, drain):
     assert '"42"' not in body
     drain()
     assert seen == [("42", "user", ["staff"])]
+
+
+def test_a_call_cancelled_before_a_key_rotation_stays_cancelled_after_it(fn, drain, clock, tmp_path):
+    from dataclasses import replace
+
+    from fnqueue.security import keyfile
+    from fnqueue.security.keyring import new_key
+
+    path = tmp_path / "keys"
+    keyfile.load_or_create(path)
+    fn.runtime().settings = replace(fn.runtime().settings, keys_file=str(path))
+
+    @fn.task(name="never")
+    def never() -> None:
+        raise AssertionError("ran")
+
+    handle = never.defer()
+    handle.cancel()
+    key = new_key()
+    keyfile.update(path, lambda text: keyfile.add(text, key, "accept"))
+    clock.advance(seconds=5)
+    newest = keyfile.load(path).records[-1].key_id
+    keyfile.update(path, lambda text: keyfile.promote(text, newest))
+    clock.advance(seconds=5)
+    drain()
+    assert handle.state == "REVOKED"
