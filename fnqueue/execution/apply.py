@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 from fnqueue import codec
@@ -24,8 +25,32 @@ def apply_here(executor: Executor, prepared: Prepared, clock: Clock) -> Result[A
     delivery = Delivery(_message(prepared, clock))
     outcome = executor.execute(delivery)
     if isinstance(outcome, Run):
-        outcome = asyncio.run(executor.execute_async(outcome))
+        outcome = run_coroutine(executor, outcome)
     return _result(prepared, delivery, outcome)
+
+
+def run_coroutine(executor: Executor, run: Run) -> Outcome:
+    """Run a coroutine task to its end as a worker does: on a loop of another thread, with middleware around it here.
+
+    So it works where a loop runs already: in an async view, or in a notebook.
+    """
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=_serve, args=(loop,), name="fnqueue-apply", daemon=True)
+    thread.start()
+    try:
+        return executor.execute_wrapped(run, loop)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def _serve(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
 
 
 def _message(prepared: Prepared, clock: Clock) -> Message:

@@ -59,14 +59,23 @@ class Runner:
             timers.append(loop.call_later(soft_seconds, self.interrupt, soft()))
         if hard_seconds is not None:
             timers.append(loop.call_later(hard_seconds, self.interrupt, HardTimeLimitExceeded(_over(hard_seconds))))
+        if self._reason.error is not None:
+            self._task.cancel()  # interrupted before it began
         try:
             return await self._task
+        except asyncio.CancelledError:
+            if self._reason.error is None:
+                raise
+            self._coroutine.close()
+            raise self._reason.error from None  # cancelled before its first step: the driver saw nothing of it
         finally:
             for timer in timers:
                 timer.cancel()
 
     def interrupt(self, error: BaseException) -> None:
-        if self._task is not None and not self._task.done():
+        if self._task is None:
+            self._reason.error = error
+        elif not self._task.done():
             self._reason.error = error
             self._task.cancel()
 

@@ -1,7 +1,7 @@
 """One delivery of a message while it is in this process: what execute learns of it, and settle needs.
 
-Mutable on purpose, and owned by one thread at a time: receive -> execute -> settle. Only three fields are
-touched from outside: the heartbeat replaces `receipt` and sets `revoked` and `lost`.
+Mutable on purpose, and owned by one thread at a time: receive -> execute -> settle. Four fields are touched from
+outside: the heartbeat replaces `receipt`, `record` and `once` with later ones, and sets `revoked` and `lost`.
 """
 
 from __future__ import annotations
@@ -24,45 +24,53 @@ class Delivery:
         "context",
         "coroutine",
         "deferred_at",
+        "deleted",
         "due_at",
+        "ended",
         "expires_at",
         "finished_at",
         "generation",
         "id",
+        "looked_back",
         "lost",
         "message",
+        "not_before_hint",
         "once",
         "principal",
         "queue",
         "receipt",
+        "received_at",
         "record",
         "revoked",
         "started_at",
         "task",
         "task_name",
-        "thread",
         "traceparent",
     )
 
-    def __init__(self, message: Message) -> None:
-        self.message = message
+    def __init__(self, message: Message, received_at: float = 0.0) -> None:
+        """`received_at`: on the clock that the receipt's deadline is on."""
+        self.message, self.received_at = message, received_at
         self.receipt: Receipt = message.receipt
         self.queue = message.receipt.queue
         self.body = message.body
         self.generation = _count(message.attributes.get("g"))
         self.attempts_hint = _count(message.attributes.get("a"))  # without a store: runs before this message was sent
+        self.not_before_hint = _seconds(message.attributes.get("n"))  # without a store: more hops of a long wait
         self.id: str | None = None  # None until the tag is proven
         self.task: Any = None
         self.task_name: str | None = None
         self.context: TaskContext | None = None
         self.coroutine: Any = None  # the runner, while a coroutine runs
-        self.thread: int | None = None
         self.principal: str | None = None  # "user:42"
         self.record: TaskRecord | None = None  # as it stands in the store, or will
+        self.looked_back = False  # `record` takes up what earlier deliveries wrote
         self.once: Taken | None = None  # the right to run, where the task is `once`
         self.revoked = False
+        self.ended = False  # its outcome is on its way to be settled: another one does not count
         self.abandoned = False  # given back while it runs: what its thread says later is not settled
-        self.lost = False  # the broker said that the receipt is no longer good
+        self.lost = False  # the broker or the replay record said that it is no longer ours
+        self.deleted = False  # before its run, because its task is `at_most_once`
         self.deferred_at = message.sent_at
         self.due_at = message.sent_at
         self.expires_at: float | None = None
@@ -84,6 +92,11 @@ class Delivery:
         return self.record is not None and self.record.version > 0
 
     @property
+    def knows_its_past(self) -> bool:
+        """Whether a record made from what is known here forgets nothing that earlier deliveries wrote."""
+        return self.looked_back or not self.redelivered
+
+    @property
     def redelivered(self) -> bool:
         return self.receipt.receive_count > 1 or self.generation > 0
 
@@ -93,6 +106,13 @@ class Delivery:
 
 def _count(text: str | None) -> int:
     # Untrusted: a wrong number only orders deliveries wrongly, so it is bounded and never an error.
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 6:
-        return 0
-    return min(int(text), 1_000_000)
+    return _number(text, digits=6)
+
+
+def _seconds(text: str | None) -> float:
+    # Untrusted: a wrong time only delays, as whoever can send to the queue could anyway.
+    return float(_number(text, digits=10))
+
+
+def _number(text: str | None, *, digits: int) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= digits else 0

@@ -32,17 +32,20 @@ from fnqueue.events import TaskStarted
 from fnqueue.execution.coroutines import Runner
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.limits import SoftLimits
-from fnqueue.execution.lookback import look_back
+from fnqueue.execution.lookback import look_back, recall
 from fnqueue.execution.powers import Powers
 from fnqueue.execution.texts import error_text
 from fnqueue.middleware import Middleware, around_execute
-from fnqueue.outcome import DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
+from fnqueue.outcome import ENDED, UNKNOWN, DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
 from fnqueue.security.envelope import Verified, verify
 from fnqueue.security.ids import milliseconds
 from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal, service
 from fnqueue.task.options import Backoff
 from fnqueue.task.task import Task
+
+#: Refusals that end the call now, or once its grace is over.
+ENDS = ENDED | UNKNOWN | {"DECODE"}
 
 
 @dataclass(slots=True)
@@ -80,23 +83,32 @@ class Executor:
         """The outcome, or for a coroutine task the Run that the caller gives to `execute_async`."""
         try:
             task, sealed = self._open(delivery)
-            with self.powers.scope(task):
-                run = self._admit(delivery, task, sealed)
-                return run if task.is_coroutine else self._run(run)
+            return self._in_thread(delivery, task, sealed)
         except _End as end:
             return end.outcome
         except EnvelopeError as error:
-            return Refused(error.code, error.detail)
-        except FnQueueError as error:  # an engine that we asked failed: not the task's fault, not an attempt
-            return Rescheduled(_again(delivery), error_text(error), counts=False)
-        except Exception as error:  # the scope itself (an application context, say) could not be entered
-            return Rescheduled(_again(delivery), error_text(error), counts=False)
+            return self._refused(delivery, error.code, error.detail)
+        except BaseException as error:
+            # An engine that we asked, the door of the scope, or a mistake of ours: not an attempt of the task.
+            _let_ctrl_c_through(error)
+            return _not_now(delivery, error_text(error))
+
+    def _in_thread(self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any]) -> Outcome | Run:
+        run: Run | None = None
+        try:
+            with self.powers.scope(task):
+                run = admitted = self._admit(delivery, task, sealed)
+                return run if task.is_coroutine else self._wrapped(run, lambda context: self._call(admitted))
+        except Exception as error:
+            if run is None or delivery.started_at is None:
+                raise
+            return self._raised(run, error)  # leaving the scope failed: what it should have kept may be lost
 
     async def execute_async(self, run: Run) -> Outcome:
         """Run a coroutine task on the running loop."""
         try:
-            self._begin(run)
-            return await self._in_scope(run)
+            end = self._begin(run)
+            return await self._in_scope(run) if end is None else end
         except BaseException as error:
             return self._raised(run, error)
 
@@ -124,28 +136,44 @@ class Executor:
             now=powers.clock.now(),
         )
         _identify(delivery, verified)
-        verified.check_times()
-        verified.check_limits(self._serves)
-        task = powers.find(verified.task)
-        if task is None:
-            raise _End(Refused("TASK_NOT_SERVED", verified.task))
-        delivery.task = task
+        delivery.task = task = powers.find(verified.task)
+        self._check_times(delivery, verified)
+        verified.check_limits(lambda name: task is not None)
+        assert task is not None
+        sealed = verified.unseal()
         if verified.id in self.revoked:
-            raise _End(Refused("REVOKED"))
-        return task, verified.unseal()
+            delivery.principal = _subject(sealed)
+            raise _End(self._refused(delivery, "REVOKED", ""))
+        return task, sealed
 
-    def _serves(self, name: str) -> bool:
-        return self.powers.find(name) is not None
+    def _check_times(self, delivery: Delivery, verified: Verified) -> None:
+        try:
+            verified.check_times()
+        except EnvelopeError as error:
+            if error.code == "EXPIRED":
+                delivery.principal = _subject(verified.unseal())  # who may read that it expired
+            raise
+        wait = delivery.not_before_hint - self.powers.clock.now()
+        if wait > 0 and self.powers.results is None:
+            raise _End(Refused("NOT_YET", "", retry_after_seconds=wait))
+
+    def _refused(self, delivery: Delivery, code: str, detail: str) -> Outcome:
+        """A refusal that ends the call takes up what earlier deliveries recorded: it may have ended before."""
+        try:
+            end = recall(delivery, self.powers) if delivery.id is not None and code in ENDS else None
+        except FnQueueError as error:
+            return _not_now(delivery, error_text(error))
+        return end or Refused(code, detail)
 
     # ---------------------------------------------------------------- authorise
 
     def _admit(self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any]) -> Run:
         signed = Principal.from_wire(sealed["p"])
-        delivery.principal = f"{signed.kind}:{signed.id}"
+        delivery.principal = _subject(sealed)
         try:
             args, kwargs = task.binder.decode(sealed.get("args", []), sealed.get("kwargs", {}))
         except ArgumentError as error:
-            raise _End(Refused("DECODE", str(error))) from None
+            raise _End(self._refused(delivery, "DECODE", str(error))) from None
         principal = self._authorise(delivery, task, signed, args, kwargs)
         retry = task.retry.changed_by_wire(sealed["ry"]) if sealed.get("ry") else task.retry
         end = look_back(delivery, task, self.powers)
@@ -160,9 +188,9 @@ class Executor:
         try:
             principal = self.powers.load_principal(signed)
         except Exception as error:
-            raise _End(Rescheduled(_again(delivery), error_text(error), counts=False)) from None
+            raise _End(_not_now(delivery, error_text(error))) from None
         if principal is None:
-            raise _End(Refused("DENIED", f"the {signed.kind} is gone or inactive"))
+            raise _End(self._refused(delivery, "DENIED", f"the {signed.kind} is gone or inactive"))
         decision = self.powers.policy_of(task).decide(
             PolicyContext(
                 phase="execute",
@@ -173,10 +201,9 @@ class Executor:
             )
         )
         if decision.verdict == "error":
-            undecided = TaskError("PolicyUndecided", decision.reason)
-            raise _End(Rescheduled(_again(delivery), undecided, counts=False))
+            raise _End(_not_now(delivery, TaskError("PolicyUndecided", decision.reason)))
         if decision.verdict != "allow":
-            raise _End(Refused("DENIED", decision.reason))
+            raise _End(self._refused(delivery, "DENIED", decision.reason))
         if task.options.runs_as is not None:
             return service(task.options.runs_as).through(delivery.principal or "")
         return principal
@@ -205,44 +232,51 @@ class Executor:
     def _report(self, delivery: Delivery, done: float, total: float | None, message: str) -> None:
         results, record = self.powers.results, delivery.record
         assert results is not None and record is not None and self.powers.write is not None
+        if delivery.abandoned or delivery.lost:
+            return  # a STARTED after it was given back would look like a crash
         written = self.powers.write(results.progressed(record, done, total, message))
         if written is not None:
             delivery.record = record.changed(version=written.version, state="STARTED", starts=max(1, record.starts))
 
     # ---------------------------------------------------------------- run
 
-    def _run(self, run: Run) -> Outcome:
-        innermost = lambda context: self._call(run)  # noqa: E731 - one line, used once
-        return self._wrapped(run, innermost)
-
     def _wrapped(self, run: Run, innermost: Callable[[TaskContext], Outcome]) -> Outcome:
         assert run.delivery.context is not None
-        self._begin(run)
+        end = self._begin(run)
+        if end is not None:
+            return end
         try:
             if not self.powers.middleware:
                 return innermost(run.delivery.context)
             return around_execute(self.powers.middleware, innermost)(run.delivery.context)
-        except Exception as error:
+        except BaseException as error:
             return self._raised(run, error)
 
-    def _begin(self, run: Run) -> None:
+    def _begin(self, run: Run) -> Outcome | None:
+        """None: it runs, from now on."""
         delivery, powers = run.delivery, self.powers
-        if run.task.options.at_most_once and powers.delete_first and not powers.delete_first(delivery):
-            raise _End(Refused("REPLAY", "elsewhere", retry_after_seconds=0))
-        delivery.started_at = powers.clock.now()
+        if run.task.options.at_most_once and powers.delete_first is not None:
+            try:
+                delivery.deleted = powers.delete_first(delivery)
+            except Exception as error:
+                return _not_now(delivery, error_text(error))
+            if not delivery.deleted:
+                return Refused("REPLAY", "elsewhere", retry_after_seconds=0)
+        now = powers.clock.now()
         if delivery.record is not None:
-            delivery.record = delivery.record.changed(started_at=delivery.started_at)
+            delivery.record = delivery.record.changed(started_at=now)
+        delivery.started_at = now  # after the record: from here on the heartbeat may write it
         if powers.events.wanted(TaskStarted):
             powers.events.publish(
                 TaskStarted(
                     id=str(delivery.id), task=run.task.name, queue=binding(delivery.queue), attempt=delivery.attempt
                 )
             )
+        return None
 
     def _call(self, run: Run) -> Outcome:
         delivery = run.delivery
         token = running.set(delivery.context)
-        delivery.thread = threading.get_ident()
         try:
             with self._limits.within(run.task.options.soft_time_limit_seconds):
                 value = run.task.function(*self._arguments(run), **run.kwargs)
@@ -250,7 +284,6 @@ class Executor:
         except BaseException as error:
             return self._raised(run, error)
         finally:
-            delivery.thread = None
             delivery.finished_at = self.powers.clock.now()
             running.reset(token)
 
@@ -260,6 +293,8 @@ class Executor:
         try:
             coroutine: Coroutine[Any, Any, Any] = run.task.function(*self._arguments(run), **run.kwargs)
             delivery.coroutine = runner = Runner(coroutine)
+            if delivery.revoked:  # looked at after `coroutine` is set: the heartbeat sets one and reads the other
+                runner.interrupt(TaskRevoked(f"task {delivery.id} was cancelled"))
             value = await runner.run(options.soft_time_limit_seconds, options.time_limit_seconds, SoftTimeLimitExceeded)
             return self._returned(run, value)
         except BaseException as error:
@@ -283,10 +318,14 @@ class Executor:
             return Failed(error_text(error))
 
     def _raised(self, run: Run, error: BaseException) -> Outcome:
+        _let_ctrl_c_through(error)
+        try:
+            return self._verdict(run, error)
+        except Exception as worse:  # a property of the task's own exception raised, say
+            return Failed(error_text(worse))
+
+    def _verdict(self, run: Run, error: BaseException) -> Outcome:
         delivery, options = run.delivery, run.task.options
-        assert delivery.record is not None
-        if isinstance(error, _End):
-            return error.outcome
         if isinstance(error, RetryLater):
             return self._later(run, error)
         if isinstance(error, DeadLetter):
@@ -298,7 +337,7 @@ class Executor:
             error = RuntimeError(f"the task raised {type(error).__name__}")
         text = error_text(error)
         # Crashes are counted apart (max_crashes): they use up no attempt.
-        tried = delivery.record.attempts - delivery.record.crashes
+        tried = delivery.attempt - (delivery.record.crashes if delivery.record is not None else 0)
         if run.retry.covers(error) and tried <= run.retry.attempts and not options.at_most_once:
             wait = run.retry.seconds(max(1, tried), error)
             if delivery.expires_at is None or self.powers.clock.now() + wait < delivery.expires_at:
@@ -321,6 +360,18 @@ def _identify(delivery: Delivery, verified: Verified) -> None:
     delivery.expires_at, delivery.traceparent = verified.expires_at, verified.traceparent
 
 
-def _again(delivery: Delivery) -> float:
-    """A wait for what was not the message's fault: 1 s doubling to 15 min by deliveries."""
-    return float(min(900, 2 ** min(delivery.receipt.receive_count - 1, 10)))
+def _subject(sealed: dict[str, Any]) -> str:
+    signed = Principal.from_wire(sealed["p"])
+    return f"{signed.kind}:{signed.id}"
+
+
+def _let_ctrl_c_through(error: BaseException) -> None:
+    # A worker runs tasks in other threads than the main one; `task.apply` in a shell does not.
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        raise error
+
+
+def _not_now(delivery: Delivery, error: TaskError) -> Rescheduled:
+    """For what is not the message's fault, nor an attempt: again in 1 s, doubling to 15 min by deliveries."""
+    wait = float(min(900, 2 ** min(delivery.receipt.receive_count - 1, 10)))
+    return Rescheduled(wait, error, counts=False)

@@ -22,7 +22,10 @@ class SoftLimits:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._condition = threading.Condition()
+        # Tasks' threads take the bare lock: the exception may come at any moment, and in a Condition's own Python
+        # code it would come between taking the lock and being able to give it back.
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
         self._heap: list[tuple[float, int]] = []
         self._watched: dict[int, int] = {}  # ticket -> thread
         self._tickets = itertools.count()
@@ -38,7 +41,7 @@ class SoftLimits:
         try:
             yield
         finally:
-            with self._condition:
+            with self._lock:
                 if self._watched.pop(ticket, None) is None:
                     # It was raised, but may not have arrived yet: what is left of it must not hit the next task.
                     _raise_in(ident, None)

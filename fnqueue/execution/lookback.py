@@ -1,7 +1,8 @@
 """What earlier deliveries left behind: the record of a redelivery, and the right to run of `once`.
 
 A first delivery reads and writes nothing here, but for `once`.
-Returns the outcome that ends the delivery, or None: it may run, and `delivery.record` is what it starts from.
+Both functions return the outcome that ends the delivery, or None: it may go on, and `delivery.record` is what it
+starts from. The right to run is asked for before anything is written: a bystander must not look like a crash.
 """
 
 from __future__ import annotations
@@ -16,46 +17,60 @@ from fnqueue.state.replay import Done, Elsewhere, Replay
 from fnqueue.state.results import Results, TaskRecord
 from fnqueue.task.task import Task
 
+#: The detail of a REPLAY refusal: the call lives on in a message that was sent later, so this one may go.
+SUPERSEDED = "superseded"
+
 
 def look_back(delivery: Delivery, task: Task[Any, Any, Any], powers: Powers) -> Outcome | None:
-    record = first_record(delivery, powers.worker)
-    if powers.results is None:
-        delivery.record = record.changed(attempts=delivery.attempts_hint + delivery.receipt.receive_count)
-        return None
-    delivery.record = record
-    if delivery.redelivered:
-        end = _redelivered(delivery, powers, powers.results, record)
-        if end is not None:
-            return end
+    """Before a run."""
+    end = recall(delivery, powers)
+    if end is not None:
+        return end
+    known = delivery.record
+    delivery.record = _starting(delivery, known, powers)
     if task.options.once and powers.replay is not None:
-        return _take_once(delivery, powers, powers.replay)
+        end = _take_once(delivery, powers, powers.replay)
+    if end is None and powers.results is not None and delivery.redelivered:
+        end = _start_again(delivery, powers, powers.results, known)
+    return end
+
+
+def recall(delivery: Delivery, powers: Powers) -> Outcome | None:
+    """Take up the record that earlier deliveries wrote, if there is one: also for a call that must not run."""
+    if powers.results is None or not delivery.redelivered:
+        return None
+    known = powers.results.read(_id(delivery))
+    delivery.looked_back = True
+    if known is None or not known.readable:
+        return None  # one that is not sealed with a key of ours proves nothing
+    delivery.record = known
+    if known.final:
+        return Refused("REPLAY", known.state)
+    if known.fence[0] > delivery.generation or _is_parked(delivery, known, powers):
+        return Refused("REPLAY", SUPERSEDED)
+    delivery.record = known.changed(fence=delivery.fence)
     return None
 
 
-def _redelivered(delivery: Delivery, powers: Powers, results: Results, record: TaskRecord) -> Outcome | None:
-    known = results.read(record.id)
-    if known is not None and known.final:
-        if known.readable:
-            return Refused("REPLAY", known.state)
-        known = None  # not sealed with a key of ours: it proves nothing
+def _is_parked(delivery: Delivery, known: TaskRecord, powers: Powers) -> bool:
+    """Whether an earlier delivery of this message parked it, and was cut off before the message was deleted."""
+    parked = powers.parked
+    return parked is not None and known.state == "RETRY" and parked.holds(known.id, delivery.generation + 1)
+
+
+def _starting(delivery: Delivery, known: TaskRecord | None, powers: Powers) -> TaskRecord:
+    if powers.results is None:
+        counted = delivery.attempts_hint + delivery.receipt.receive_count
+        return first_record(delivery, powers.worker).changed(attempts=counted)
     if known is None:
-        record = record.changed(starts=1)
-    else:
-        record = results.again(known, fence=delivery.fence, worker=powers.worker or None)
-        if record.crashes >= powers.max_crashes:
-            delivery.record = known
-            return DeadLettered(_crashed(record.crashes, powers.max_crashes))
-    started = results.write_started(record)
-    if started is None:
-        return Refused("REPLAY", "elsewhere", retry_after_seconds=1)
-    delivery.record = started
-    return None
+        return first_record(delivery, powers.worker).changed(attempts=1)
+    return powers.results.again(known, fence=delivery.fence, worker=powers.worker or None)
 
 
 def _take_once(delivery: Delivery, powers: Powers, replay: Replay) -> Outcome | None:
-    assert delivery.id is not None and delivery.expires_at is not None
+    assert delivery.expires_at is not None
     taken = replay.take(
-        delivery.id, fence=delivery.fence, lease_seconds=powers.lease_seconds, until=delivery.expires_at
+        _id(delivery), fence=delivery.fence, lease_seconds=powers.lease_seconds, until=delivery.expires_at
     )
     if isinstance(taken, Done):
         return Refused("REPLAY", "FAILURE" if taken.dead else "SUCCESS")
@@ -65,19 +80,38 @@ def _take_once(delivery: Delivery, powers: Powers, replay: Replay) -> Outcome | 
     return None
 
 
+def _start_again(delivery: Delivery, powers: Powers, results: Results, known: TaskRecord | None) -> Outcome | None:
+    """Write the start down, so that a crash of this run is known to the next; or end a row of crashes."""
+    record = delivery.record
+    assert record is not None
+    if record.crashes >= powers.max_crashes:
+        delivery.record = record.changed(attempts=record.attempts - 1)
+        return DeadLettered(_crashed(record.crashes, powers.max_crashes))
+    started = results.write_started(record if known is not None else record.changed(starts=1))
+    if started is None:
+        return Refused("REPLAY", "elsewhere", retry_after_seconds=1)
+    delivery.record = started
+    return None
+
+
 def first_record(delivery: Delivery, worker: str) -> TaskRecord:
-    """The record of a task whose store holds none yet."""
+    """The record of a task whose store holds none yet, and which has not run."""
     return TaskRecord(
-        id=delivery.id or delivery.message.message_id,
+        id=_id(delivery),
         task=delivery.task_name or "",
         queue=binding(delivery.queue),
         expires_at=delivery.expires_at or delivery.message.sent_at,
+        attempts=0,
         deferred_at=delivery.due_at,
         started_at=delivery.started_at,
         principal=delivery.principal,
         worker=worker or None,
         fence=delivery.fence,
     )
+
+
+def _id(delivery: Delivery) -> str:
+    return delivery.id or delivery.message.message_id
 
 
 def _crashed(crashes: int, most: int) -> str:

@@ -47,18 +47,22 @@ from fnqueue.store.base import Record
 
 HOSTILE_PER_MINUTE = 10
 KEEP_FAILURE_SECONDS = 604_800.0
+#: A body beyond this goes to the dead-letter queue without its reason, or the queue would not take it.
+ROOM_FOR_ATTRIBUTES = quotas.BODY_BYTES_MAX - 256
 
 
 @dataclass(slots=True)
 class Plan:
-    """The writes of one delivery, in the order store, sends, message.
+    """The writes of one delivery, in the order records, parking, sends, message.
 
+    `records` tell the outcome: where one is refused, a twin's word stands. `parking` follows from them.
     `hide_seconds` None: the message is deleted. `keep`: the message is not touched (it was deleted before the run).
     """
 
     delivery: Delivery
     event: Any = None
     records: list[Record] = field(default_factory=list)
+    parking: list[Record] = field(default_factory=list)
     sends: list[tuple[str, Entry]] = field(default_factory=list)
     hide_seconds: int | None = None
     keep: bool = False
@@ -102,7 +106,7 @@ class Planner:
     # ---------------------------------------------------------------- the table of outcomes
 
     def plan(self, delivery: Delivery, outcome: Outcome) -> Plan:
-        plan = Plan(delivery, keep=_deleted_first(delivery))
+        plan = Plan(delivery, keep=delivery.deleted)
         if isinstance(outcome, Succeeded):
             self._succeeded(plan, outcome)
         elif isinstance(outcome, Rescheduled):
@@ -132,10 +136,10 @@ class Planner:
         if delivery.once is not None and self.replay is not None:
             due = self.clock.now() + outcome.delay_seconds
             plan.records.append(self.replay.failed_record(delivery.once, retry_at=due))
-        if self.results is not None and delivery.id is not None:
-            plan.records.append(self.results.retrying(self._record(delivery), outcome.error, counts=counts))
-        attempts = delivery.attempt - (not counts)
-        self._later(plan, outcome.delay_seconds, max(0, attempts))
+        if self.results is not None and delivery.id is not None and delivery.knows_its_past:
+            plan.records.append(self.results.retrying(self._uncounted(delivery, counts), outcome.error))
+        attempts = self._uncounted(delivery, counts).attempts if delivery.record is not None else delivery.attempts_hint
+        self._later(plan, outcome.delay_seconds, attempts)
         plan.event = TaskRescheduled(
             **_ended(delivery),
             delay_seconds=outcome.delay_seconds,
@@ -165,8 +169,7 @@ class Planner:
 
     def _released(self, plan: Plan, outcome: Released) -> None:
         delivery = plan.delivery
-        if delivery.once is not None and self.replay is not None:
-            plan.records.append(self.replay.released_record(delivery.once))
+        self._give_once_back(plan)
         if delivery.recorded and self.results is not None:
             record = self.results.released(self._record(delivery))
             plan.records += [record] if record is not None else []
@@ -175,6 +178,11 @@ class Planner:
 
     def _record(self, delivery: Delivery) -> TaskRecord:
         return delivery.record or first_record(delivery, self.worker)
+
+    def _uncounted(self, delivery: Delivery, counts: bool) -> TaskRecord:
+        """The record, without the attempt that this delivery was when that does not count."""
+        record = self._record(delivery)
+        return record if counts or record.attempts == 0 else record.changed(attempts=record.attempts - 1)
 
     def _failure(self, delivery: Delivery, error: TaskError, code: str) -> Record:
         assert self.results is not None
@@ -185,6 +193,10 @@ class Planner:
         if plan.delivery.once is not None and self.replay is not None:
             plan.records.append(self.replay.dead_record(plan.delivery.once))
 
+    def _give_once_back(self, plan: Plan) -> None:
+        if plan.delivery.once is not None and self.replay is not None:
+            plan.records.append(self.replay.released_record(plan.delivery.once))
+
     # ---------------------------------------------------------------- the table of fates
 
     def _refused(self, plan: Plan, outcome: Refused) -> None:
@@ -193,7 +205,7 @@ class Planner:
             self._hostile_message(plan, code)
         elif code == "CONTEXT":
             # Never deleted: the misconfigured one is most likely this worker.
-            self._hide(plan, _backoff(delivery))
+            self._hide(plan, backoff(delivery))
         elif code == "DECODE":
             self._refuse_for_good(plan, code, outcome.detail)
         elif code in UNKNOWN:
@@ -206,11 +218,12 @@ class Planner:
         elif code in ENDED:
             self._ended_state(plan, code, outcome.detail)
         elif code == "REPLAY" and outcome.retry_after_seconds is not None:
+            self._give_once_back(plan)
             self._hide(plan, outcome.retry_after_seconds)
         elif code == "REPLAY":
             self._repeated(plan, outcome.detail)
         else:
-            self._hide(plan, _backoff(delivery))
+            self._hide(plan, backoff(delivery))
         plan.event = MessageRefused(
             code=code,
             fate=plan.fate,
@@ -238,7 +251,7 @@ class Planner:
         delivery = plan.delivery
         since = max(delivery.message.sent_at, delivery.due_at)
         if self.clock.now() - since < self.unknown_grace_seconds:
-            self._hide(plan, _backoff(delivery))
+            self._hide(plan, backoff(delivery))
         elif delivery.id is not None:
             self._refuse_for_good(plan, code, detail)
         else:
@@ -254,7 +267,8 @@ class Planner:
     def _repeated(self, plan: Plan, state: str) -> None:
         """An earlier delivery stored its end and was cut off before the message was gone: finish what it began."""
         if state == "FAILURE" and self._wants_copy(plan.delivery):
-            self._dead_letter(plan, "FAILED")
+            record = plan.delivery.record
+            self._dead_letter(plan, (record.reason if record is not None else None) or "FAILED")
 
     # ---------------------------------------------------------------- later
 
@@ -273,9 +287,12 @@ class Planner:
 
     def _can_hide(self, delivery: Delivery, seconds: float) -> bool:
         held = self.clock.now() - delivery.message.first_received_at
+        if held + seconds >= quotas.HIDE_TOTAL_SECONDS_MAX:
+            return False
+        if is_fifo(delivery.queue):
+            return True  # whatever else it costs: parked, it would come back behind the rest of its group
         return (
             seconds <= quotas.HIDE_SECONDS_MAX
-            and held + seconds < quotas.HIDE_TOTAL_SECONDS_MAX
             and delivery.receipt.receive_count < quotas.HIDE_RECEIVE_COUNT_MAX
             and not self.hidden.full()
         )
@@ -289,7 +306,7 @@ class Planner:
         assert self.parked is not None
         delivery = plan.delivery
         due = self.clock.now() + seconds
-        plan.records += self.parked.records(
+        plan.parking = self.parked.records(
             delivery.id or delivery.message.message_id,
             queue=delivery.queue,
             body=delivery.body,
@@ -304,6 +321,8 @@ class Planner:
         delivery = plan.delivery
         held = min(math.ceil(seconds), quotas.DELAY_SECONDS_MAX)
         attributes = {"g": str(delivery.generation + 1), "a": str(attempts)}
+        if seconds > held:  # the next delivery is one of several hops
+            attributes["n"] = str(math.ceil(self.clock.now() + seconds))
         plan.sends.append(
             (
                 delivery.queue,
@@ -328,12 +347,13 @@ class Planner:
         target = dead_letter(delivery.queue)
         if is_dead_letter(delivery.queue):
             # A worker pointed at a dead-letter queue runs nothing, and must not empty it either.
-            self._hide(plan, _backoff(delivery))
+            self._hide(plan, backoff(delivery))
             return False
         if not self.has_dead_letter(target):
             return False
         entry_id = delivery.id or delivery.message.message_id
         fifo = is_fifo(delivery.queue)
+        attributes = {"reason": code, "source": delivery.queue}
         plan.sends.append(
             (
                 target,
@@ -342,7 +362,7 @@ class Planner:
                     body=delivery.body,
                     group=delivery.message.group or ("dead" if fifo else None),
                     dedupe=f"{entry_id}.{delivery.generation}.dead" if fifo else None,
-                    attributes={"reason": code, "source": delivery.queue},
+                    attributes=attributes if len(delivery.body) <= ROOM_FOR_ATTRIBUTES else {},
                 ),
             )
         )
@@ -350,11 +370,8 @@ class Planner:
         return True
 
 
-def _deleted_first(delivery: Delivery) -> bool:
-    return delivery.started_at is not None and delivery.task is not None and bool(delivery.task.options.at_most_once)
-
-
-def _backoff(delivery: Delivery) -> float:
+def backoff(delivery: Delivery) -> float:
+    """1 s doubling to 15 min by deliveries."""
     return float(min(quotas.HIDE_SECONDS_MAX, 2 ** min(delivery.receipt.receive_count - 1, 10)))
 
 

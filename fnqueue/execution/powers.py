@@ -15,6 +15,7 @@ from fnqueue.middleware import Middleware
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
+from fnqueue.state.parked import Parked
 from fnqueue.state.replay import Replay
 from fnqueue.state.results import Results
 from fnqueue.store.base import Record
@@ -40,6 +41,7 @@ class Powers:
     policy_of: Callable[[Task[Any, Any, Any]], Policy]
     results: Results | None = None
     replay: Replay | None = None
+    parked: Parked | None = None
     scope: Scope = no_scope
     middleware: tuple[Middleware, ...] = ()
     max_crashes: int = 3

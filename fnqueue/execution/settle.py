@@ -10,20 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from fnqueue.broker.base import Broker, Entry, Receipt
+from fnqueue.broker.base import Broker, Entry, Failure, Receipt
 from fnqueue.broker.names import binding
 from fnqueue.clock import Clock
-from fnqueue.errors import BrokerError, QueueMissing
-from fnqueue.events import Events, LeaseLost
+from fnqueue.errors import BrokerError, BrokerRefused, QueueMissing
+from fnqueue.events import EngineTrouble, Events, LeaseLost
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.plan import Plan, Planner
+from fnqueue.execution.plan import Plan, Planner, backoff
 from fnqueue.outcome import Outcome
 from fnqueue.state.parked import Parked
 from fnqueue.state.replay import Replay
 from fnqueue.state.results import Results
-from fnqueue.store.base import Store
+from fnqueue.store.base import Record, Store
 
 Ended = tuple[Delivery, Outcome]
 
@@ -63,17 +64,19 @@ class Settler:
     def settle(self, batch: Sequence[Ended]) -> list[Plan]:
         """Write what these outcomes mean, and return the plans that stood.
 
-        Raises an engine's error with nothing lost: call again with the same batch.
+        Raises an engine's error with nothing lost: call again, or `finish` the same plans again.
         """
-        plans = self.plan(batch)
-        standing: list[Plan] = self._powers.together(lambda: self.write(plans)) if plans else []
-        self.told(standing)
-        return standing
+        return self.finish(self.plan(batch))
 
     def plan(self, batch: Sequence[Ended]) -> list[Plan]:
-        """Plans of those whose lease still holds."""
-        held = [(delivery, outcome) for delivery, outcome in batch if not self._lost(delivery)]
-        return [self.planner.plan(delivery, outcome) for delivery, outcome in held]
+        return [self.planner.plan(delivery, outcome) for delivery, outcome in batch]
+
+    def finish(self, plans: Sequence[Plan]) -> list[Plan]:
+        """Write the plans whose lease still holds. After an error the same plans may be given again."""
+        held = [plan for plan in plans if not self._lost(plan.delivery)]
+        standing: list[Plan] = self._powers.together(lambda: self.write(held)) if held else []
+        self.told(standing)
+        return standing
 
     def write(self, plans: Sequence[Plan]) -> list[Plan]:
         """Store, sends, messages. May run again from the start: every write is idempotent by its id."""
@@ -98,38 +101,56 @@ class Settler:
     def _store(self, plans: Sequence[Plan]) -> list[Plan]:
         """Those whose records were taken, or that had none. A refused record is a twin's word that stands."""
         store = self._powers.store
-        records = [record for plan in plans for record in plan.records]
-        if store is None or not records:
+        if store is None:
             return list(plans)
-        taken = iter(store.put_many(records, fenced=True))
-        standing = []
-        for plan in plans:
-            written = [next(taken) for _ in plan.records]
-            if all(record is not None for record in written) or self._finished(store, plan):
-                standing.append(plan)
+        records = [record for plan in plans for record in plan.records]
+        taken = iter(store.put_many(records, fenced=True) if records else ())
+        standing = [plan for plan in plans if self._stands(store, plan, [next(taken) for _ in plan.records])]
+        parking = [record for plan in standing for record in plan.parking]
+        if parking:
+            store.put_many(parking, fenced=True)  # refused: it was parked before, and sent
         return standing
 
-    def _finished(self, store: Store, plan: Plan) -> bool:
-        """Whether the record that refused us is final: then the message may go, and nothing else happens."""
-        found = store.get(plan.records[0].kind, plan.records[0].id)
+    def _stands(self, store: Store, plan: Plan, written: Sequence[Record | None]) -> bool:
+        """Whether the message is still this plan's to end. `written`: the store's answers to its records."""
+        refused = [record for record, taken in zip(plan.records, written, strict=True) if taken is None]
+        if not refused:
+            return True
+        found = store.get(refused[0].kind, refused[0].id)
         if found is None or not found.final:
             self._lose(plan.delivery)
             return False
-        plan.sends, plan.hide_seconds = [], None
+        if not _is_same(found, refused[0]):
+            # It ended otherwise before: the message may go, and nothing follows from this run.
+            plan.parking, plan.sends, plan.hide_seconds, plan.event = [], [], None, None
         return True
 
     # ---------------------------------------------------------------- sends
 
     def _send(self, plans: Sequence[Plan]) -> None:
-        by_queue: dict[str, list[Entry]] = {}
+        by_queue: dict[str, list[tuple[Plan, Entry]]] = {}
         for plan in plans:
             for queue, entry in plan.sends:
-                by_queue.setdefault(queue, []).append(entry)
-        for queue, entries in by_queue.items():
-            failures = self._powers.broker.send(queue, entries)
-            if failures:
-                # Raised, so that the messages stay and are settled again: their copies are not durable.
-                raise BrokerError(f"{queue!r} did not take {len(failures)} messages; the first: {failures[0].text}")
+                by_queue.setdefault(queue, []).append((plan, entry))
+        for queue, sends in by_queue.items():
+            self._send_to(queue, sends)
+
+    def _send_to(self, queue: str, sends: Sequence[tuple[Plan, Entry]]) -> None:
+        try:
+            failures = self._powers.broker.send(queue, [entry for _, entry in sends])
+        except (QueueMissing, BrokerRefused) as error:
+            self._dead_letter_queues.pop(queue, None)
+            failures = [Failure(index, type(error).__name__, str(error)) for index in range(len(sends))]
+        for failure in failures:
+            self._not_sent(queue, sends[failure.index][0], failure)
+
+    def _not_sent(self, queue: str, plan: Plan, failure: Failure) -> None:
+        """Its message stays, and comes again to have the rest of this settlement done. The others go on."""
+        wait = backoff(plan.delivery)
+        plan.hide_seconds, plan.fate = int(wait), "hidden"
+        self._powers.events.publish(
+            EngineTrouble(what="settle", queue=queue, error=f"{failure.code}: {failure.text}", retry_seconds=wait)
+        )
 
     def _has_dead_letter(self, queue: str) -> bool:
         if self._powers.broker.creates_queues:
@@ -141,6 +162,8 @@ class Settler:
                 known = True
             except QueueMissing:
                 known = False
+            except BrokerRefused:
+                known = True  # we may not look; sending will tell
             self._dead_letter_queues[queue] = known
         return known
 
@@ -157,9 +180,16 @@ class Settler:
             else:
                 hide.setdefault(plan.delivery.queue, []).append((plan, plan.hide_seconds))
         for queue, receipts in delete.items():
-            self._delete(queue, receipts)
+            self._unless_refused(queue, partial(self._delete, queue, receipts))
         for queue, changes in hide.items():
-            self._hide(queue, changes)
+            self._unless_refused(queue, partial(self._hide, queue, changes))
+
+    def _unless_refused(self, queue: str, write: Callable[[], None]) -> None:
+        """A queue that answers no to all of it (rights, say) must not keep the others: these messages come again."""
+        try:
+            write()
+        except (QueueMissing, BrokerRefused) as error:
+            self._powers.events.publish(EngineTrouble(what="settle", queue=queue, error=str(error), retry_seconds=0))
 
     def _delete(self, queue: str, receipts: list[Receipt]) -> None:
         failures = self._powers.broker.delete(queue, receipts)
@@ -176,20 +206,24 @@ class Settler:
             plan, seconds = changes[failure.index]
             if plan.park and seconds and self._powers.store is not None:
                 self.planner.park(plan, seconds)
-                self._powers.store.put_many(plan.records, fenced=True)
+                self._powers.store.put_many(plan.parking, fenced=True)
                 self._delete(queue, [plan.delivery.receipt])
 
     # ---------------------------------------------------------------- leases
 
     def _lost(self, delivery: Delivery) -> bool:
-        held = not delivery.lost and self._powers.clock.monotonic() < delivery.receipt.deadline
-        if held or self._deleted(delivery):
+        if delivery.deleted or (not delivery.lost and self._powers.clock.monotonic() < delivery.receipt.deadline):
             return False
         self._lose(delivery)
         return True
 
-    def _deleted(self, delivery: Delivery) -> bool:
-        return delivery.task is not None and delivery.task.options.at_most_once and delivery.started_at is not None
-
     def _lose(self, delivery: Delivery) -> None:
+        if delivery.lost:
+            return  # it was told when it was seen
+        delivery.lost = True
         self._powers.events.publish(LeaseLost(id=delivery.id, task=delivery.task_name, queue=binding(delivery.queue)))
+
+
+def _is_same(found: Record, ours: Record) -> bool:
+    """Whether the stored end is this very settlement's, written before it was interrupted by an engine's failure."""
+    return ours.final and found.fence == ours.fence and found.fields.get("state") == ours.fields.get("state")

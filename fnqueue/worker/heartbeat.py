@@ -8,6 +8,7 @@ Knows brokers and deliveries; what else a tick does is handed in.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from fnqueue.errors import FnQueueError
 from fnqueue.events import EngineTrouble, Events, LeaseLost
 from fnqueue.execution.delivery import Delivery
 
+MARGIN_SECONDS = 5.0  # kept from the 12 hours, for the way of the request
+_log = logging.getLogger("fnqueue.worker")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeartbeatPowers:
@@ -28,7 +32,7 @@ class HeartbeatPowers:
     events: Events
     visibility_seconds: int
     tick_seconds: float
-    #: Called with those that run: record STARTED, look at revocations, touch the health file.
+    #: Called with all that is inside: record STARTED, look at revocations, renew rights, touch the health file.
     each_tick: Callable[[list[Delivery]], None]
 
 
@@ -69,7 +73,9 @@ class Heartbeat(threading.Thread):
         while not self._pause():
             try:
                 self.beat()
-            except FnQueueError as error:
+            except Exception as error:  # this thread must live: without it every long task would run twice
+                if not isinstance(error, FnQueueError):
+                    _log.exception("a heartbeat failed")
                 self._powers.events.publish(
                     EngineTrouble(
                         what="heartbeat", queue=None, error=str(error), retry_seconds=self._powers.tick_seconds
@@ -86,8 +92,10 @@ class Heartbeat(threading.Thread):
         """One tick. Also called by tests, and by `context.extend()` for one delivery."""
         held = self._hold()
         try:
-            self.extend([delivery for delivery in held if self._half_over(delivery)])
-            self._powers.each_tick([delivery for delivery in held if delivery.started_at is not None])
+            try:
+                self.extend([delivery for delivery in held if self._half_over(delivery)])
+            finally:
+                self._powers.each_tick(held)
         finally:
             self._let_go()
 
@@ -106,25 +114,44 @@ class Heartbeat(threading.Thread):
         return left < self._powers.visibility_seconds / 2
 
     def extend(self, deliveries: list[Delivery]) -> None:
-        """Another visibility timeout for each. Those that are lost stay in the worker; settling will refuse them."""
+        """Another visibility timeout for each. Those that are lost stay in the worker; settling will refuse them.
+
+        Raises the first queue's error, when all queues have been asked.
+        """
         by_queue: dict[str, list[Delivery]] = {}
         for delivery in deliveries:
-            if not delivery.lost:
+            if not delivery.lost and not delivery.deleted:
                 by_queue.setdefault(delivery.queue, []).append(delivery)
+        errors: list[FnQueueError] = []
         for queue, group in by_queue.items():
-            self._extend(queue, group)
+            try:
+                self._extend(queue, group)
+            except FnQueueError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def _extend(self, queue: str, group: list[Delivery]) -> None:
-        seconds = min(self._powers.visibility_seconds, quotas.VISIBILITY_SECONDS_MAX)
+        wanted = [(delivery, self._seconds(delivery)) for delivery in group]
+        able = [(delivery, seconds) for delivery, seconds in wanted if seconds > 0]
+        if not able:
+            return
         receipts, failures = self._powers.broker.change_visibility(
-            queue, [(delivery.receipt, seconds) for delivery in group]
+            queue, [(delivery.receipt, seconds) for delivery, seconds in able]
         )
-        for delivery, receipt in zip(group, receipts, strict=True):
+        for (delivery, _), receipt in zip(able, receipts, strict=True):
             if receipt is not None:
                 delivery.receipt = receipt
         for failure in failures:
             if failure.sender_fault:
-                self._lose(group[failure.index])
+                self._lose(able[failure.index][0])
+
+    def _seconds(self, delivery: Delivery) -> int:
+        """How much to ask for. Near the 12 hours what is left of them; 0 when that is no more than it has."""
+        now = self._powers.clock.monotonic()
+        left = int(delivery.received_at + quotas.VISIBILITY_SECONDS_MAX - now - MARGIN_SECONDS)
+        wanted = min(self._powers.visibility_seconds, left)
+        return wanted if now + wanted > delivery.receipt.deadline else 0
 
     def _lose(self, delivery: Delivery) -> None:
         delivery.lost = True

@@ -7,12 +7,14 @@ Knows brokers and slots; knows nothing of envelopes or tasks.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from fnqueue import quotas
 from fnqueue.broker.base import Broker, Message, WaitsForAny
+from fnqueue.clock import Clock
 from fnqueue.errors import FnQueueError
 from fnqueue.events import EngineRecovered, EngineTrouble, Events
 from fnqueue.worker.slots import Slots
@@ -21,11 +23,13 @@ RETRY_SECONDS_MAX = 30.0
 IDLE_SECONDS = 20.0
 #: Which of high, normal, low is asked first, by turns: 7 of 10 high, 2 normal, 1 low. Low still moves.
 TURNS = (0, 0, 0, 1, 0, 0, 0, 2, 0, 1)
+_log = logging.getLogger("fnqueue.worker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollerPowers:
     broker: Broker
+    clock: Clock
     slots: Slots
     events: Events
     take: Callable[[list[Message]], None]  # the worker's: hands messages to the pool
@@ -43,8 +47,7 @@ class Poller(threading.Thread):
         self._powers, self._queues = powers, [list(group) for group in queues if group]
         self._turn = 0
         self._failures = 0
-        self.drained = threading.Event()  # burst: nothing was there
-        self.last_receive: float | None = None
+        self.idle_from: float | None = None  # burst: when the last look began that was in vain; monotonic
 
     def run(self) -> None:
         powers = self._powers
@@ -52,14 +55,17 @@ class Poller(threading.Thread):
             free = powers.slots.wait_free(1.0)
             if not free or powers.stopping.is_set():
                 continue
+            began = powers.clock.monotonic()
             try:
                 got = self._round(free)
-            except FnQueueError as error:
+            except Exception as error:  # this thread must live, or the worker would look alive and do nothing
+                if not isinstance(error, FnQueueError):
+                    _log.exception("a receive failed")
                 self._trouble(error)
                 continue
             self._fine()
             if not got and powers.burst:
-                self.drained.set()
+                self.idle_from = began
                 powers.stopping.wait(0.05)
 
     # ---------------------------------------------------------------- one round
@@ -97,7 +103,7 @@ class Poller(threading.Thread):
 
     # ---------------------------------------------------------------- trouble
 
-    def _trouble(self, error: FnQueueError) -> None:
+    def _trouble(self, error: Exception) -> None:
         wait = min(RETRY_SECONDS_MAX, 0.5 * 2 ** min(self._failures, 8))
         self._failures += 1
         self._powers.events.publish(

@@ -1,7 +1,8 @@
 """Where tasks run: threads fed by one SimpleQueue, and one event loop for coroutine tasks.
 
 A thread takes a delivery, runs it to its outcome and hands both on. A coroutine task is opened and
-authorised in a thread as well, then runs on the loop and frees the thread.
+authorised in a thread as well, then runs on the loop and frees the thread. Whatever happens, each delivery comes
+to exactly one outcome: one that were forgotten here would be kept invisible by the heartbeat for ever.
 Knows the executor; knows no broker and no store.
 """
 
@@ -10,19 +11,21 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 
 from fnqueue.errors import TaskRevoked
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.execute import Executor, Run
-from fnqueue.outcome import Outcome, Released
+from fnqueue.execution.texts import error_text
+from fnqueue.outcome import Outcome, Released, Rescheduled
 from fnqueue.worker.slots import Slots
 
 Finished = Callable[[Delivery, Outcome], None]
 
 
 class ThreadPool:
-    """`stop_starting()` and what was not started comes back as Released."""
+    """After `stop_starting()` what has not started comes back as Released."""
 
     def __init__(self, executor: Executor, loop: AsyncPool, slots: Slots, finished: Finished, threads: int) -> None:
         self._executor, self._loop, self._slots, self._finished = executor, loop, slots, finished
@@ -38,26 +41,43 @@ class ThreadPool:
 
     def put(self, delivery: Delivery) -> None:
         self._inbox.put(delivery)
+        if self._stopping:
+            self.stop_starting()  # no thread may be free to see it
 
     def stop_starting(self) -> None:
+        """Give back what waits, now: the threads may all be busy for long."""
         self._stopping = True
+        try:
+            while (delivery := self._inbox.get_nowait()) is not None:
+                self._slots.started()
+                self._finished(delivery, Released())
+        except queue.Empty:
+            return
 
     def close(self) -> None:
         for _ in self._threads:
             self._inbox.put(None)
 
     def _serve(self) -> None:
-        get, execute, started, finished = self._inbox.get, self._executor.execute, self._slots.started, self._finished
+        get, started = self._inbox.get, self._slots.started
         while (delivery := get()) is not None:
             started()
-            if self._stopping:
-                finished(delivery, Released())
-                continue
-            outcome = execute(delivery)
+            outcome = Released() if self._stopping or self._is_stale(delivery) else self._execute(delivery)
             if isinstance(outcome, Run):
+                self._slots.moved_to_loop()
                 self._loop.put(outcome)
             else:
-                finished(delivery, outcome)
+                self._finished(delivery, outcome)
+
+    def _is_stale(self, delivery: Delivery) -> bool:
+        """Whether it waited for longer than it is ours: this process stood still, and a twin may run it by now."""
+        return delivery.lost or self._executor.powers.clock.monotonic() >= delivery.receipt.deadline
+
+    def _execute(self, delivery: Delivery) -> Outcome | Run:
+        try:
+            return self._executor.execute(delivery)
+        except BaseException as error:
+            return _unforeseen(error)
 
 
 class AsyncPool:
@@ -67,18 +87,27 @@ class AsyncPool:
         self._executor, self._finished, self._most = executor, finished, most
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._room: asyncio.Semaphore | None = None
+        # What follows belongs to the loop's thread.
+        self._waiting: deque[Run] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     def put(self, run: Run) -> None:
-        loop = self._started()
-        loop.call_soon_threadsafe(self._begin, run)
+        self._started().call_soon_threadsafe(self._begin, run)
 
     def revoke(self, delivery: Delivery) -> None:
         """Interrupt the coroutine with TaskRevoked, where it awaits."""
         runner = delivery.coroutine
         if self._loop is not None and runner is not None:
             self._loop.call_soon_threadsafe(runner.interrupt, TaskRevoked(f"task {delivery.id} was cancelled"))
+
+    def stop_starting(self) -> None:
+        """What waits for room, and what comes from now on, is Released."""
+        with self._lock:
+            if self._loop is None:
+                self._stopping = True
+            else:
+                self._loop.call_soon_threadsafe(self._give_back)
 
     def close(self) -> None:
         if self._loop is not None:
@@ -88,7 +117,6 @@ class AsyncPool:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._room = asyncio.Semaphore(self._most)
                 threading.Thread(target=self._serve, name="fnqueue-loop", daemon=True).start()
             return self._loop
 
@@ -97,18 +125,55 @@ class AsyncPool:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
+    # ---------------------------------------------------------------- in the loop's thread
+
+    def _give_back(self) -> None:
+        self._stopping = True
+        while self._waiting:
+            self._finished(self._waiting.popleft().delivery, Released())
+
     def _begin(self, run: Run) -> None:
-        assert self._loop is not None
-        task = self._loop.create_task(self._run(run))
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        if self._stopping:
+            self._finished(run.delivery, Released())
+        elif len(self._running) >= self._most:
+            self._waiting.append(run)
+        else:
+            assert self._loop is not None
+            task = self._loop.create_task(self._run(run))
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        if self._waiting:
+            self._begin(self._waiting.popleft())
 
     async def _run(self, run: Run) -> None:
-        loop, room = self._loop, self._room
-        assert loop is not None and room is not None
-        async with room:
+        try:
             if self._executor.wraps_runs():
-                outcome = await asyncio.to_thread(self._executor.execute_wrapped, run, loop)
+                outcome = await self._wrapped(run)
             else:
                 outcome = await self._executor.execute_async(run)
+        except BaseException as error:
+            outcome = _unforeseen(error)
         self._finished(run.delivery, outcome)
+
+    async def _wrapped(self, run: Run) -> Outcome:
+        """In a daemon thread of its own: asyncio's executor has few, and waits for all of them when Python ends."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Outcome] = loop.create_future()
+
+        def work() -> None:
+            try:
+                outcome = self._executor.execute_wrapped(run, loop)
+            except BaseException as error:
+                outcome = _unforeseen(error)
+            loop.call_soon_threadsafe(done.set_result, outcome)
+
+        threading.Thread(target=work, name="fnqueue-wrapped", daemon=True).start()
+        return await done
+
+
+def _unforeseen(error: BaseException) -> Outcome:
+    # The executor lets no exception out, so this is a mistake of ours. The message must not be lost for it.
+    return Rescheduled(1.0, error_text(error), counts=False)

@@ -7,11 +7,13 @@ Knows the settler and the heartbeat; knows no task.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from fnqueue.clock import Clock
 from fnqueue.errors import FnQueueError
 from fnqueue.events import EngineRecovered, EngineTrouble, Events
 from fnqueue.execution.delivery import Delivery
@@ -21,12 +23,14 @@ from fnqueue.outcome import Outcome
 from fnqueue.worker.heartbeat import Heartbeat
 
 RETRY_SECONDS_MAX = 10.0
+_log = logging.getLogger("fnqueue.worker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlingPowers:
     settler: Settler
     heartbeat: Heartbeat
+    clock: Clock
     events: Events
     settled: Callable[[Sequence[Ended], Sequence[Plan]], None]
     batch: int  # most outcomes at once
@@ -61,17 +65,16 @@ class Settling(threading.Thread):
                 return
             batch = [first]
             open_ = self._gather(batch)
-            self._settle(batch)
+            self._settle_or_part(batch)
 
     def _gather(self, batch: list[Ended]) -> bool:
         """Fill the batch with what is there. False: the end was among it."""
         powers = self._powers
+        until = powers.clock.monotonic() + powers.linger_seconds
         while len(batch) < powers.batch:
+            left = until - powers.clock.monotonic() if powers.linger_seconds else 0
             try:
-                if powers.linger_seconds and powers.busy():
-                    item = self._done.get(timeout=powers.linger_seconds)
-                else:
-                    item = self._done.get_nowait()
+                item = self._done.get(timeout=left) if left > 0 and powers.busy() else self._done.get_nowait()
             except queue.Empty:
                 return True
             if item is None:
@@ -79,13 +82,27 @@ class Settling(threading.Thread):
             batch.append(item)
         return True
 
+    def _settle_or_part(self, batch: list[Ended]) -> None:
+        """An outcome that nobody can settle (a mistake of ours) must not keep the others, nor end this thread."""
+        try:
+            self._settle(batch)
+        except Exception:
+            if len(batch) == 1:
+                _log.exception("%r cannot be settled; its message comes again", batch[0][0])
+                self._powers.settled(batch, [])
+                return
+            for ended in batch:
+                self._settle_or_part([ended])
+
     def _settle(self, batch: list[Ended]) -> None:
         powers = self._powers
         deliveries = [delivery for delivery, _ in batch]
+        plans: list[Plan] | None = None
         while True:
             powers.heartbeat.forget(deliveries)
             try:
-                plans = powers.settler.settle(batch)
+                plans = powers.settler.plan(batch) if plans is None else plans
+                standing = powers.settler.finish(plans)
             except FnQueueError as error:
                 # Nothing is lost: the leases are kept alive while the engine is asked again.
                 powers.heartbeat.add(deliveries)
@@ -96,7 +113,7 @@ class Settling(threading.Thread):
             if self._failures:
                 self._failures = 0
                 powers.events.publish(EngineRecovered(what="settle", queue=None))
-            powers.settled(batch, plans)
+            powers.settled(batch, standing)
             return
 
     def _wait(self, error: FnQueueError) -> bool:

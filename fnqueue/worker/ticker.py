@@ -6,19 +6,22 @@ same id, which the record of the task absorbs.
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 
 from fnqueue.broker.base import Broker, Entry
 from fnqueue.broker.names import is_fifo
 from fnqueue.clock import Clock
-from fnqueue.errors import FnQueueError
+from fnqueue.errors import BrokerError, FnQueueError
 from fnqueue.events import EngineTrouble, Events
 from fnqueue.state.parked import Claimed, Parked
 from fnqueue.store.base import Store
 
 SWEEP_SECONDS = 60.0
 DUE_AT_ONCE = 100
+CLAIM_SECONDS = 60.0
+_log = logging.getLogger("fnqueue.worker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +47,19 @@ class Ticker(threading.Thread):
     def run(self) -> None:
         while not self._closed.wait(self._powers.tick_seconds):
             try:
-                self.tick()
-            except FnQueueError as error:
-                self._powers.events.publish(
-                    EngineTrouble(what="ticker", queue=None, error=str(error), retry_seconds=self._powers.tick_seconds)
-                )
+                while self.tick() == DUE_AT_ONCE and not self._closed.is_set():
+                    pass  # as many as one tick takes: there may be more
+            except Exception as error:  # this thread must live, or parked messages would wait for ever
+                if not isinstance(error, FnQueueError):
+                    _log.exception("a tick failed")
+                self._trouble(None, error)
 
     def tick(self) -> int:
         """Send what is due; how many were sent."""
         powers = self._powers
         by_queue: dict[str, list[Claimed]] = {}
         for record in powers.parked.due(powers.clock.now(), DUE_AT_ONCE):
-            claim = powers.parked.claim(record)
+            claim = powers.parked.claim(record, lease_seconds=CLAIM_SECONDS)
             if claim is not None:
                 by_queue.setdefault(claim.queue, []).append(claim)
         sent = sum(self._send(queue, claims) for queue, claims in by_queue.items())
@@ -63,11 +67,21 @@ class Ticker(threading.Thread):
         return sent
 
     def _send(self, queue: str, claims: list[Claimed]) -> int:
-        failures = self._powers.broker.send(queue, [_entry(claim) for claim in claims])
+        try:
+            failures = self._powers.broker.send(queue, [_entry(claim) for claim in claims])
+        except BrokerError as error:  # one queue's trouble is not the others'; the claims lapse, and it is tried again
+            self._trouble(queue, error)
+            return 0
         lost = {failure.index for failure in failures}
         taken = [claim for index, claim in enumerate(claims) if index not in lost]
         self._powers.parked.sent(*taken)
         return len(taken)
+
+    def _trouble(self, queue: str | None, error: Exception) -> None:
+        wait = self._powers.tick_seconds if queue is None else CLAIM_SECONDS
+        self._powers.events.publish(
+            EngineTrouble(what="ticker", queue=queue, error=str(error) or type(error).__name__, retry_seconds=wait)
+        )
 
     def _sweep(self) -> None:
         now = self._powers.clock.monotonic()
