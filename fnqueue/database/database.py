@@ -184,7 +184,7 @@ class Database:
 
     def close(self) -> None:
         """Close the file; a later use opens it again. What was in memory is gone. Twice is no error."""
-        self._line.stand(Write(None, False))
+        self._line.stand(Write())
         try:
             self._connections.close()
             self._turnstile.close()
@@ -204,7 +204,7 @@ class Database:
         """Wait for those who use a connection, two seconds at most, and close them all."""
         here = self._here
         busy_itself = here.writing is not None or here.reading is not None
-        self._leads = not busy_itself and self._line.stand(Write(None, False), _FORK_PATIENCE_SECONDS)
+        self._leads = not busy_itself and self._line.stand(Write(), _FORK_PATIENCE_SECONDS)
         self._connections.hold(leads=self._leads, seconds=0 if busy_itself else _FORK_PATIENCE_SECONDS)
 
     def after_fork_in_parent(self) -> None:

@@ -14,11 +14,11 @@ from typing import Any
 
 
 class Write:
-    """One caller's work, and what became of it."""
+    """One caller's work, and what became of it. Without a work it wants the lead: to close, or to fork."""
 
     __slots__ = ("bell", "done", "error", "leads", "result", "turn", "work")
 
-    def __init__(self, work: Any, bell: bool) -> None:
+    def __init__(self, work: Any = None, bell: bool = False) -> None:
         self.work = work
         self.bell = bell
         self.done = False
@@ -61,9 +61,11 @@ class Line:
         return bool(self._waiting)
 
     def next(self) -> Write | None:
-        """For the leader: one more to take along."""
+        """For the leader: one more to take along. Not past one that wants to lead itself."""
         with self._mutex:
-            return self._waiting.popleft() if self._waiting else None
+            if self._waiting and self._waiting[0].work is not None:
+                return self._waiting.popleft()
+            return None
 
     def put_back(self, writes: list[Write]) -> None:
         """For the leader: these were not done. They are first in line again."""
