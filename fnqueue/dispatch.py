@@ -201,7 +201,10 @@ class Dispatch:
     def _physical(self, task: Task[Any, Any, Any], queue: str) -> str:
         priority = task.priority
         if priority != "normal" and not self.has_priorities(queue):
-            priority = "normal"
+            raise OptionInvalid(
+                f"{task.name}: priority={priority!r}: on SQS a priority is a queue of its own; "
+                f"name {queue!r} in FNQUEUE_PRIORITY_QUEUES, and run: fnqueue queues create"
+            )
         return physical(queue, priority)
 
     def has_priorities(self, queue: str) -> bool:

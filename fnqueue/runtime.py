@@ -82,12 +82,21 @@ class Runtime:
     @cached_property
     def engine(self) -> Engine:
         with self._lock:
-            if "engine" in self.__dict__:  # another thread was first
-                return self.__dict__["engine"]  # type: ignore[no-any-return]
-            return connect(self.settings, self.clock)
+            # Set under the lock: two threads that are first at once must not open the file twice.
+            if "engine" not in self.__dict__:
+                self.__dict__["engine"] = connect(self.settings, self.clock)
+            engine: Engine = self.__dict__["engine"]
+            return engine
 
     @cached_property
     def keys(self) -> KeySource:
+        with self._lock:
+            if "keys" not in self.__dict__:
+                self.__dict__["keys"] = self._key_source()
+            keys: KeySource = self.__dict__["keys"]
+            return keys
+
+    def _key_source(self) -> KeySource:
         if self.keys_override is not None:
             return self.keys_override
         settings = self.settings
@@ -108,7 +117,13 @@ class Runtime:
         found = url_faults(self.settings)
         if found:
             return found
-        return self._key_faults() + self._environment_faults() + self._policy_faults() + self._store_faults()
+        return [
+            *self._key_faults(),
+            *self._environment_faults(),
+            *self._policy_faults(),
+            *self._store_faults(),
+            *self._priority_faults(),
+        ]
 
     def check(self) -> None:
         """Raises SettingsInvalid with every fault. Once it passed it is not asked again."""
@@ -165,6 +180,21 @@ class Runtime:
         if not once:
             return []
         return [f"once=True needs a store, and FNQUEUE_STORE_URL is not set: {', '.join(once)}"]
+
+    def _priority_faults(self) -> list[str]:
+        if self.engine.embedded or "*" in self.settings.priority_queues:
+            return []
+        without = [
+            f"{task.name} (queue {task.options.queue!r})"
+            for task in self.registry
+            if task.priority != "normal" and task.options.queue not in self.settings.priority_queues
+        ]
+        if not without:
+            return []
+        return [
+            "on SQS a priority is a queue of its own, and FNQUEUE_PRIORITY_QUEUES does not name the queue of: "
+            + ", ".join(without)
+        ]
 
     # ---------------------------------------------------------------- state
 

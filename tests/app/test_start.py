@@ -118,3 +118,43 @@ def test_making_an_fnqueue_touches_no_file_and_no_network(tmp_path, monkeypatch)
     x.defer()
     assert {path.name for path in tmp_path.iterdir()} >= {"fnqueue.db", "fnqueue.keys"}
     fn.close()
+
+
+def test_two_threads_that_are_first_at_once_share_one_engine(tmp_path):
+    import threading
+
+    for _ in range(20):
+        fn = FnQueue(url="sqlite://")
+        runtime, barrier, engines = fn.runtime(), threading.Barrier(8), []
+
+        def first(runtime=runtime, barrier=barrier, engines=engines):
+            barrier.wait()
+            engines.append(runtime.engine)
+
+        threads = [threading.Thread(target=first) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({id(engine) for engine in engines}) == 1
+        fn.close()
+
+
+def test_a_priority_on_sqs_without_its_queue_is_an_error_and_not_ignored():
+    fn = FnQueue(url=LOOPBACK, keys=new_key(), default_policy="public")
+
+    @fn.task(name="shop.urgent", priority="high")
+    def urgent() -> None: ...
+
+    with pytest.raises(SettingsInvalid, match=r"FNQUEUE_PRIORITY_QUEUES does not name the queue of: shop\.urgent"):
+        urgent.defer()
+
+
+def test_a_priority_of_one_call_on_sqs_without_its_queue_is_refused_and_nothing_is_sent():
+    fn = FnQueue(url=LOOPBACK, keys=new_key(), default_policy="public")
+
+    @fn.task(name="shop.plain")
+    def plain() -> None: ...
+
+    with pytest.raises(ValueError, match="name 'default' in FNQUEUE_PRIORITY_QUEUES"):
+        plain.using(priority=9).defer()
