@@ -560,9 +560,7 @@ assert os.wait()[1] == 0
         self.run(code, path)
         assert sorted(all_of(open_notes(path))) == ["after", "before", "child", "long"]
 
-    def test_a_fork_inside_a_write_is_the_parents_to_end(
-        self, path: Path, open_notes: Callable[..., Database]
-    ) -> None:
+    def test_a_fork_inside_a_write_is_the_parents_to_end(self, path: Path, open_notes: Callable[..., Database]) -> None:
         code = """
 def work(connection):
     add('inside')(connection)

