@@ -151,7 +151,7 @@ class Gallery:
         for photo_id, width, call in calls:
             ready = self.thumbnail(photo_id, width).exists()
             by_photo.setdefault(photo_id, []).append(Thumbnail(width, call, ready))
-        return [Photo(*row, tuple(by_photo.get(row[0], ()))) for row in rows]
+        return [Photo(**row, thumbnails=tuple(by_photo.get(row["id"], ()))) for row in rows]
 
     def delete(self, photo_id: int) -> bool:
         """Row and files; deleting twice is no error. True if the photograph was there."""
@@ -176,7 +176,7 @@ class Gallery:
     def newest_sheet(self) -> Sheet | None:
         with self._connection() as db:
             row = db.execute("SELECT id, photos, owner, call FROM sheets ORDER BY id DESC LIMIT 1").fetchone()
-        return Sheet(*row, ready=self.sheet_file(row[0]).exists()) if row else None
+        return Sheet(**row, ready=self.sheet_file(row["id"]).exists()) if row else None
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -184,6 +184,7 @@ class Gallery:
         db = sqlite3.connect(self.folder / "photos.db", timeout=10)
         try:
             db.execute("PRAGMA foreign_keys = ON")
+            db.row_factory = sqlite3.Row
             with db:
                 yield db
         finally:

@@ -112,7 +112,8 @@ def lay_out_sheet(pictures: Sequence[tuple[Path, str]], target: Path, columns: i
 
 
 def _to_light(band: Image.Image) -> Image.Image:
-    return ImageMath.lambda_eval(lambda a: (a["float"](a["band"]) / 255) ** _GAMMA, band=band)
+    light: Image.Image = ImageMath.lambda_eval(lambda a: (a["float"](a["band"]) / 255) ** _GAMMA, band=band)
+    return light
 
 
 def _to_display(band: Image.Image) -> Image.Image:
@@ -121,7 +122,8 @@ def _to_display(band: Image.Image) -> Image.Image:
         clipped = a["max"](a["min"](a["band"], 1.0), 0.0)  # type: ignore[operator]
         return a["convert"](clipped ** (1 / _GAMMA) * 255 + 0.5, "L")  # type: ignore[operator]
 
-    return ImageMath.lambda_eval(back, band=band)
+    shown: Image.Image = ImageMath.lambda_eval(back, band=band)
+    return shown
 
 
 def _smallest_that_looks_the_same(image: Image.Image) -> bytes:

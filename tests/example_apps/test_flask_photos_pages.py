@@ -143,9 +143,10 @@ def test_what_is_no_photograph_is_named_and_the_rest_is_taken(app: Flask, log_in
 def test_an_upload_over_the_bound_is_a_413_with_the_bound_in_it(app: Flask, log_in: LogIn) -> None:
     ada = log_in("ada")
     app.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
-    answer = ada.upload((bytes(1024 * 1024 + 1), "big.jpg"))
-    assert answer.status_code == 413
-    assert "1 MB at most" in answer.text
+    with ada.upload((bytes(1024 * 1024 + 1), "big.jpg")) as answer:
+        assert answer.status_code == 413
+        assert "1 MB at most" in answer.text
+        answer.request.input_stream.close()
 
 
 def test_a_viewer_may_not_delete_and_nothing_is_sent(app: Flask, log_in: LogIn, kept: Gallery) -> None:
