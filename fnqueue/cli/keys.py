@@ -95,6 +95,8 @@ def _of_runtime(runtime: Runtime) -> Place:
         return Place("FNQUEUE_KEYS", text=runtime.settings.keys)
     source = runtime.keys
     if isinstance(source, FileKeys):
+        if not Path(source.path).exists():
+            runtime.ring()  # made at first use, and this is one
         return Place(str(source.path), Path(source.path))
     raise Fault("the keys of a queue in memory end with its process: there is nothing to list or rotate")
 

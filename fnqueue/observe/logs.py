@@ -35,9 +35,11 @@ from fnqueue.events import (
     WorkerStopped,
     WorkerStopping,
 )
+from fnqueue.settings import foreign_environment
 
 Format = Literal["auto", "text", "json"]
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_COLOURS = {logging.INFO: "32", logging.WARNING: "33", logging.ERROR: "31"}
 _task = logging.getLogger("fnqueue.task")
 _message = logging.getLogger("fnqueue.message")
 _worker = logging.getLogger("fnqueue.worker")
@@ -61,10 +63,11 @@ def configure(*, format: str, level: str, stream: IO[str] | None = None) -> logg
     """A handler for the logger `fnqueue`, and its level. None when the application has handlers: they are enough."""
     logger, out = logging.getLogger("fnqueue"), stream or sys.stderr
     logger.setLevel(LEVELS[level])
-    if logger.handlers or logging.getLogger().handlers:
+    if logger.hasHandlers():
         return None
     handler = logging.StreamHandler(out)
-    handler.setFormatter(JsonFormatter() if chosen(format, out) == "json" else TextFormatter())
+    coloured = bool(getattr(out, "isatty", lambda: False)()) and not foreign_environment("NO_COLOR")
+    handler.setFormatter(JsonFormatter() if chosen(format, out) == "json" else TextFormatter(coloured=coloured))
     logger.addHandler(handler)
     return handler
 
@@ -197,16 +200,20 @@ def _fields(event: Any) -> dict[str, Any]:
 
 
 class TextFormatter(logging.Formatter):
-    """Time of day and text; the level where it is more than INFO."""
+    """Time of day and text. `coloured`: by level, for a terminal."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, coloured: bool = False) -> None:
         super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
+        self._coloured = coloured
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        if hasattr(record, "fnqueue"):
-            return line
-        return line.replace(record.message, f"{record.name}: {record.message}", 1)
+        if not hasattr(record, "fnqueue"):
+            return line.replace(record.message, f"{record.name}: {record.message}", 1)
+        word = record.message.partition(" ")[0]
+        if self._coloured and word.isupper():
+            return line.replace(word, f"\033[{_COLOURS.get(record.levelno, '0')}m{word}\033[0m", 1)
+        return line
 
 
 class JsonFormatter(logging.Formatter):

@@ -16,13 +16,14 @@ class User(UserMixin):
 
 @pytest.fixture
 def clock(app):
+    """Ask for it before `client`. Not for tests with a worker: its threads wait in real time."""
     made = ManualClock()
     app.extensions["fnqueue"].runtime.clock = made
     return made
 
 
 @pytest.fixture
-def client(clock, app, fn):
+def client(app, fn):
     """A client logged in as ada. POST /add defers a call and answers with its status url."""
     manager = LoginManager(app)
     manager.user_loader(User)
@@ -81,13 +82,13 @@ def test_another_user_and_nobody_find_nothing(app, client):
     assert client.get(url).status_code == 200
 
 
-def test_an_expired_url_finds_nothing(client, clock):
+def test_an_expired_url_finds_nothing(clock, client):
     url = client.post("/add").text
     clock.advance(seconds=61)
     assert client.get(url).status_code == 404
 
 
-def test_whatever_is_wrong_the_answer_is_the_same(app, client, clock):
+def test_whatever_is_wrong_the_answer_is_the_same(app, clock, client):
     url = client.post("/add").text
     altered = url[:-1] + ("A" if url[-1] != "A" else "B")
     answers = {client.get(wrong).data for wrong in (altered, "/fnqueue/status/x", "/fnqueue/status/" + "y" * 3000)}
