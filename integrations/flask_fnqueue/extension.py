@@ -96,7 +96,14 @@ class FnQueue(CoreFnQueue):
         return f". This FnQueue belongs to {', '.join(names)}." if names else "."
 
     def runtime(self) -> Runtime:
-        return self.state().runtime
+        # `_runtime` is there while `fnqueue.testing.in_memory` holds this object, for whatever app.
+        return self._runtime if self._runtime is not None else self.state().runtime
+
+    def make_runtime(self, settings: Mapping[str, Any] | None, overrides: dict[str, Any], *, base: str) -> Runtime:
+        """Without settings of its own: by the current app's, with its hooks. `fnqueue.testing` asks so."""
+        if settings is None and not overrides:
+            return self.state().make()
+        return super().make_runtime(settings, overrides, base=base)
 
     def close(self) -> None:
         """Let go of files and connections, of all apps. They are opened anew when used again."""

@@ -46,7 +46,8 @@ class FlaskState:
         if self._runtime is None:
             with self._lock:
                 if self._runtime is None:
-                    self._runtime = self._make()
+                    self._runtime = self.make()
+                    _make_folders(self._runtime.settings, self.app.instance_path)
         return self._runtime
 
     @property
@@ -73,10 +74,10 @@ class FlaskState:
 
     # ---------------------------------------------------------------- the runtime
 
-    def _make(self) -> Runtime:
+    def make(self) -> Runtime:
+        """A new one, by the app's configuration as it is now."""
         mapping = merged(self.app.config, *self.defaults)
         runtime = self.fn.make_runtime(mapping, {}, base=self.app.instance_path)
-        _make_folders(runtime.settings, self.app.instance_path)
         runtime.hooks = replace(self.fn.hooks, scope=self._scope, load_principal=self._loader())
         return runtime
 
