@@ -1,0 +1,161 @@
+"""The targets of the design, each with how it is read from the figures of one run.
+
+Only figures of the same run are compared: absolute ones move by a factor of two from day to day. Where a target is
+a ratio to somebody else, `measured` and `against` are both told.
+Knows the figures' names; knows nothing of how they were measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Figures = Mapping[str, Mapping[str, float]]  # contestant -> name -> median
+
+
+@dataclass(frozen=True)
+class Reading:
+    """`value` must be at most (or at least) `bound`; both in the unit of `shown`."""
+
+    value: float
+    bound: float
+    shown: str
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    @property
+    def ratio(self) -> float:
+        """How many times the bound: 1.0 is just met."""
+        return self.value / self.bound
+
+    @property
+    def verdict(self) -> str:
+        if self.met:
+            return "met"
+        missed = 1 - self.ratio if self.at_least else self.ratio - 1
+        return f"missed by {missed:.0%}"
+
+
+@dataclass(frozen=True)
+class Target:
+    what: str
+    wanted: str
+    read: Callable[[Figures], Reading]
+
+
+def _factor(ours: float, other: float, factor: float, who: str) -> Reading:
+    """At least `factor` times as many tasks a second as the other."""
+    shown = f"{ours:,.0f}/s = {ours / other:.2f} x {who} ({other:,.0f})"
+    return Reading(ours / other, factor, shown, at_least=True)
+
+
+def _best(figures: Figures, *names: str) -> tuple[float, str]:
+    return max((figures[name]["drain"], name) for name in names if name in figures)
+
+
+def _drain_full(figures: Figures) -> Reading:
+    best, who = _best(figures, "huey fsync 1", "celery redis", "dramatiq redis")
+    return _factor(figures["ours full"]["drain"], best, 3, who)
+
+
+def _drain_relaxed(figures: Figures) -> Reading:
+    return _factor(figures["ours relaxed"]["drain"], figures["huey relaxed 1"]["drain"], 1, "huey relaxed 1")
+
+
+def _drain_sqs(figures: Figures) -> Reading:
+    return _factor(figures["ours sqs"]["drain"], figures["celery sqs"]["drain"], 3, "celery sqs")
+
+
+def _requests(figures: Figures) -> Reading:
+    value = figures["ours sqs"]["requests"]
+    return Reading(value, 0.40, f"{value:.3f}")
+
+
+def _defer(figures: Figures) -> Reading:
+    ours, floor = figures["ours full"]["defer"], figures["floor full"]["defer"]
+    return Reading(ours / floor, 1.5, f"{ours * 1e6:,.0f} us = {ours / floor:.2f} x floor ({floor * 1e6:,.0f})")
+
+
+def _client_cpu(figures: Figures) -> Reading:
+    ours, other = figures["ours sqs"]["client_cpu"], figures["celery sqs"]["client_cpu"]
+    return Reading(ours / other, 1, f"{ours * 1e6:,.0f} us = {ours / other:.2f} x celery ({other * 1e6:,.0f})")
+
+
+def _milliseconds(contestant: str, figure: str, bound: float) -> Callable[[Figures], Reading]:
+    def read(figures: Figures) -> Reading:
+        value = figures[contestant][figure] * 1000
+        return Reading(value, bound, f"{value:.1f} ms")
+
+    return read
+
+
+def _seconds(contestant: str, figure: str, bound: float) -> Callable[[Figures], Reading]:
+    def read(figures: Figures) -> Reading:
+        value = figures[contestant][figure]
+        return Reading(value, bound, f"{value:.2f} s")
+
+    return read
+
+
+def _idle(figures: Figures) -> Reading:
+    value = figures["ours full"]["idle"] * 1000
+    return Reading(value, 5, f"{value:.1f} ms/s")
+
+
+def _pickup_sqs(figures: Figures) -> Reading:
+    ours, other = figures["ours sqs"]["pickup"] * 1000, figures["taskiq sqs"]["pickup"] * 1000
+    return Reading(ours / other, 1, f"{ours:.1f} ms = {ours / other:.2f} x taskiq ({other:.1f})")
+
+
+def _memory(contestant: str, bound: float) -> Callable[[Figures], Reading]:
+    def read(figures: Figures) -> Reading:
+        value = figures[contestant]["rss"]
+        return Reading(value, bound, f"{value:.1f} MB")
+
+    return read
+
+
+def _backlog(figure: str, *, fewer_is_better: bool) -> Callable[[Figures], Reading]:
+    def read(figures: Figures) -> Reading:
+        large, small = figures["backlog 1,000,000"][figure], figures["backlog 10,000"][figure]
+        part = small / large if fewer_is_better else large / small
+        return Reading(part, 0.8, f"{part:.0%}", at_least=True)
+
+    return read
+
+
+def _backlog_memory(figures: Figures) -> Reading:
+    large, small = figures["backlog 1,000,000"]["rss"], figures["backlog 10,000"]["rss"]
+    return Reading(large / small, 1.1, f"{large:.0f} MB against {small:.0f}")
+
+
+def _seal(figures: Figures) -> Reading:
+    ours, bare = figures["micro"]["seal"], figures["micro"]["seal_bare"]
+    return Reading(ours / bare, 4, f"{ours * 1e6:.1f} us = {ours / bare:.2f} x bare ({bare * 1e6:.1f})")
+
+
+TARGETS = (
+    Target("drain, SQLite FULL, no-op tasks, one worker", ">= 3 x best of huey fsync, Celery, dramatiq", _drain_full),
+    Target("drain, SQLite NORMAL", "above huey without fsync, 1 thread", _drain_relaxed),
+    Target("drain, SQS, one process", ">= 3 x Celery tuned", _drain_sqs),
+    Target("SQS requests per task, deferred in tens", "<= 0.40", _requests),
+    Target("defer, SQLite FULL", "<= 1.5 x floor", _defer),
+    Target("defer beside a draining worker, p95", "<= 10 ms", _milliseconds("ours full", "beside_p95", 10)),
+    Target("defer, SQS, client CPU", "<= Celery's", _client_cpu),
+    Target("pickup, SQLite across processes, p50", "<= 3 ms", _milliseconds("ours full", "pickup", 3)),
+    Target("pickup, SQLite across processes, p99", "<= 10 ms", _milliseconds("ours full", "pickup_p99", 10)),
+    Target("idle CPU, SQLite", "<= 5 ms/s", _idle),
+    Target("pickup, SQS, p50", "<= taskiq's", _pickup_sqs),
+    Target("cold start to first task, SQLite", "<= 0.5 s", _seconds("ours full", "cold", 0.5)),
+    Target("cold start to first task, SQS", "<= 0.8 s", _seconds("ours sqs", "cold", 0.8)),
+    Target("from fnqueue import FnQueue, over bare Python", "<= 80 ms", _milliseconds("micro", "import", 80)),
+    Target("idle RSS, SQLite", "<= 50 MB", _memory("ours full", 50)),
+    Target("idle RSS, SQS", "<= 65 MB", _memory("ours sqs", 65)),
+    Target("seal + open, 500 B, suite 1", "<= 4 x bare AES-GCM + HMAC + msgspec", _seal),
+    Target("backlog of 1,000,000 against 10,000: drain", ">= 80 %", _backlog("drain", fewer_is_better=False)),
+    Target("backlog of 1,000,000 against 10,000: defer", ">= 80 %", _backlog("defer", fewer_is_better=True)),
+    Target("backlog of 1,000,000 against 10,000: memory", "the same (10 %)", _backlog_memory),
+)
