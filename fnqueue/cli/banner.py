@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from fnqueue import __version__
+from fnqueue.broker.names import dead_letter
 from fnqueue.cli.screen import count
+from fnqueue.errors import FnQueueError, QueueMissing
 from fnqueue.runtime import Runtime
 
 LINES_MAX = 12
@@ -70,7 +72,31 @@ def _warnings(runtime: Runtime, queues: Sequence[str]) -> list[str]:
     left_out = sorted(known - set(queues))
     if left_out:
         found.append(f"not served here: {_some(left_out)}")
+    return found if runtime.engine.broker.creates_queues else found + _absent(runtime, queues)
+
+
+def _absent(runtime: Runtime, queues: Sequence[str]) -> list[str]:
+    """What is missing on Amazon SQS, where only `fnqueue queues create` makes queues."""
+    absent, dead = [], []
+    try:
+        for queue in queues:
+            absent += [queue] if not _exists(runtime, queue) else []
+            dead += [queue] if not _exists(runtime, dead_letter(queue)) else []
+    except FnQueueError as error:
+        return [f"the queue cannot be asked just now: {error}"]
+    found = [f"not there: {_some(absent)}; make them: fnqueue queues create"] if absent else []
+    without = [queue for queue in dead if queue not in absent]
+    if without:
+        found.append(f"no dead-letter queue, failed calls are lost: {_some(without)}; fnqueue queues create")
     return found
+
+
+def _exists(runtime: Runtime, queue: str) -> bool:
+    try:
+        runtime.engine.broker.attributes(queue)
+    except QueueMissing:
+        return False
+    return True
 
 
 def _some(names: Sequence[str]) -> str:
