@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -245,6 +246,11 @@ def test_a_revoked_key_opens_nothing(calls: Any) -> None:
 @pytest.mark.parametrize("suite", ["0", "2", "3", "4", "5", "6", "9"])
 def test_only_the_suite_of_the_key_itself_is_taken(calls: Any, ring: KeyRing, sealed_body: str, suite: str) -> None:
     assert calls.code("fq1." + suite + sealed_body[5:]) == "SUITE"
+
+
+def test_a_key_of_another_suite_opens_nothing_of_suite_1(calls: Any, ring: KeyRing, sealed_body: str) -> None:
+    """The same id and the same bytes, so that only the suite of the record differs."""
+    assert calls.code(sealed_body, keyring=KeyRing([replace(ring.primary, suite="3")])) == "SUITE"
 
 
 def test_signing_again_with_another_key_of_the_ring_does_not_help(calls: Any) -> None:

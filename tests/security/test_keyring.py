@@ -87,6 +87,7 @@ def test_a_wrong_character_anywhere_in_a_key_is_noticed(at: int, character: str)
         (sha256(b"x").digest()[:8] * 4, "repeat or count"),
         (sha256(b"x").digest()[:16] * 2, "repeat or count"),
         (bytes(16) + sha256(b"x").digest()[:16], "repeat or count"),
+        (bytes((byte & 15) * 17 for byte in sha256(b"3").digest()), "repeat or count"),  # 16 values, many steps
         (b"correct horse battery staple, ok", "text"),
         (b"kJ8vQ2xZ7wL4mN9pR3tY6bC1dF5gH0sA", "text"),
     ],

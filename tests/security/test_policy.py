@@ -111,6 +111,9 @@ def test_who_is_not_forbidden_gets_what_the_rest_says(other: str) -> None:
     assert verdict(Fixed(other) & harmless) == other
     assert verdict(harmless & Fixed(other)) == other
     assert verdict(~(Fixed(other) | harmless)) == NOT[other]
+    for nothing in (harmless | harmless, harmless & harmless, ~harmless, forbid(harmless | ~harmless)):
+        assert verdict(nothing | Fixed(other)) == verdict(Fixed(other) | nothing) == other
+        assert verdict(nothing & Fixed(other)) == verdict(Fixed(other) & nothing) == other
 
 
 def test_forbid_alone_lets_all_others_pass() -> None:

@@ -96,6 +96,16 @@ def test_no_character_of_a_token_can_be_another(ring: KeyRing) -> None:
         refused(ring, token[:at] + token[at + 1 :])
 
 
+def test_a_second_spelling_of_the_tag_is_refused_although_itsdangerous_takes_it(ring: KeyRing) -> None:
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    token = make(ring)
+    twin = token[:-1] + alphabet[alphabet.index(token[-1]) ^ 1]
+    salt = b"fnq1 status" + lp(b"user:7")
+    key = ring.primary.purposes["token"]
+    assert Signer(key, salt=salt, key_derivation="hmac", digest_method=sha256).validate(twin)
+    refused(ring, twin)
+
+
 @given(st.text(max_size=200))
 def test_any_text_is_refused(token: str) -> None:
     refused(KeyRing([]), token)
