@@ -211,10 +211,7 @@ class Planner:
         elif code in UNKNOWN:
             self._unknown(plan, code, outcome.detail)
         elif code == "NOT_YET":
-            wait = outcome.retry_after_seconds
-            self._later(
-                plan, max(0.0, delivery.due_at - self.clock.now()) if wait is None else wait, delivery.attempts_hint
-            )
+            self._not_yet(plan, outcome)
         elif code in ENDED:
             self._ended_state(plan, code, outcome.detail)
         elif code == "REPLAY" and outcome.retry_after_seconds is not None:
@@ -247,9 +244,11 @@ class Planner:
         self._dead_letter(plan, code)
 
     def _unknown(self, plan: Plan, code: str, detail: str) -> None:
-        # Counted from when it could first run: a call that was delayed for a day has its hour, too.
         delivery = plan.delivery
-        since = max(delivery.message.sent_at, delivery.due_at)
+        since = delivery.message.sent_at
+        if code == "TASK_NOT_SERVED":
+            # Counted from when it could first run: the queue may have held it back for a while.
+            since = max(since, min(delivery.due_at, since + quotas.DELAY_SECONDS_MAX))
         if self.clock.now() - since < self.unknown_grace_seconds:
             self._hide(plan, backoff(delivery))
         elif delivery.id is not None:
@@ -269,6 +268,15 @@ class Planner:
         if state == "FAILURE" and self._wants_copy(plan.delivery):
             record = plan.delivery.record
             self._dead_letter(plan, (record.reason if record is not None else None) or "FAILED")
+
+    def _not_yet(self, plan: Plan, outcome: Refused) -> None:
+        delivery, wait = plan.delivery, outcome.retry_after_seconds
+        wait = max(0.0, delivery.due_at - self.clock.now()) if wait is None else wait
+        if self.results is None and not is_fifo(delivery.queue):
+            # Hidden, it would come back with a receive count that looks like an attempt.
+            self._send_again(plan, wait, delivery.attempts_hint)
+        else:
+            self._later(plan, wait, delivery.attempts_hint)
 
     # ---------------------------------------------------------------- later
 

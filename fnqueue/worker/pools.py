@@ -87,6 +87,7 @@ class AsyncPool:
         self._executor, self._finished, self._most = executor, finished, most
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         # What follows belongs to the loop's thread.
         self._waiting: deque[Run] = deque()
         self._running: set[asyncio.Task[None]] = set()
@@ -110,20 +111,24 @@ class AsyncPool:
                 self._loop.call_soon_threadsafe(self._give_back)
 
     def close(self) -> None:
-        if self._loop is not None:
+        if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(1.0)
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._serve, name="fnqueue-loop", daemon=True).start()
+                self._thread = threading.Thread(target=self._serve, name="fnqueue-loop", daemon=True)
+                self._thread.start()
             return self._loop
 
     def _serve(self) -> None:
         assert self._loop is not None
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
+        if not self._running:  # what was given back may still be running, until the process ends
+            self._loop.close()
 
     # ---------------------------------------------------------------- in the loop's thread
 

@@ -336,6 +336,7 @@ class Worker:
         self._pool.close()
         self._settling.close(10.0)
         self._heartbeat.close()
+        self._heartbeat.join(5.0)
         if self._ticker is not None:
             self._ticker.close()
             self._ticker.join(5.0)

@@ -1,0 +1,76 @@
+"""What the tests of execution share: a delivery in the hand, a worker that dies, an engine that fails when told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from fnqueue import FnQueue
+from fnqueue.app import FnQueue as Application
+from fnqueue.broker.names import dead_letter
+from fnqueue.clock import ManualClock
+from fnqueue.execution.delivery import Delivery
+from fnqueue.execution.execute import Run
+from fnqueue.outcome import Outcome
+
+
+def received(fn: FnQueue, queue: str = "default") -> Delivery:
+    """The next message of a queue, as a worker takes it."""
+    runtime = fn.runtime()
+    (message,) = runtime.engine.broker.receive(
+        queue, max_messages=1, visibility_seconds=runtime.settings.visibility_seconds
+    )
+    return Delivery(message, received_at=runtime.clock.monotonic())
+
+
+def executed(fn: FnQueue, delivery: Delivery) -> Outcome:
+    outcome = fn.runtime().executor(worker="w").execute(delivery)
+    assert not isinstance(outcome, Run)
+    return outcome
+
+
+def dies_running(fn: FnQueue, clock: ManualClock, queue: str = "default") -> Outcome:
+    """A worker takes a message, runs it, and is gone before it settles; its lease runs out."""
+    outcome = executed(fn, received(fn, queue))
+    clock.advance(seconds=fn.runtime().settings.visibility_seconds + 5)
+    return outcome
+
+
+def dead_letters(fn: FnQueue, queue: str = "default") -> list[tuple[str, str]]:
+    """(reason, source) of all copies in the dead-letter queue."""
+    broker = fn.runtime().engine.broker
+    target = dead_letter(queue)
+    if target not in broker.queues():
+        return []
+    return [
+        (message.attributes["reason"], message.attributes["source"])
+        for message in broker.receive(target, max_messages=64, visibility_seconds=0)
+    ]
+
+
+def left(fn: FnQueue, queue: str = "default") -> tuple[int, int, int]:
+    """(visible, in flight or hidden, delayed)."""
+    found = fn.runtime().engine.broker.attributes(queue)
+    return found.visible, found.in_flight, found.delayed
+
+
+class Failing:
+    """An engine's part whose methods can be told to fail: `failing.on["send"] = raise_this`."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+        self.on: dict[str, Callable[..., Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.on:
+            return self.on[name]
+        return getattr(self.real, name)
+
+
+def failing_broker(fn: Application) -> Failing:
+    """Puts a broker under `fn` that fails when told, and a store that is not in one transaction with it."""
+    runtime = fn.runtime()
+    broker = Failing(runtime.engine.broker)
+    runtime.__dict__["engine"] = replace(runtime.engine, broker=broker, together=lambda work: work())
+    return broker
