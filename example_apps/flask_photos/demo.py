@@ -68,16 +68,15 @@ def main() -> int:
     screen.say(
         paint(f"A gallery in Flask, a worker, and the queue {os.environ.get('FNQUEUE_URL', DEFAULT_URL)}", "bold")
     )
-    with tempfile.TemporaryDirectory(prefix="fnqueue-demo-") as folder, Stage(SECONDS_MAX) as stage:
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="fnqueue-demo-") as folder, Stage(SECONDS_MAX) as stage:
             play(Setting(stage, screen, Path(folder), surroundings(folder)))
-        except (DemoFailed, OSError, ValueError, subprocess.SubprocessError) as error:
-            screen.say(f"\n{paint('The demonstration failed:', 'red')} {error}")
-            if not isinstance(error, DemoFailed):
-                screen.say(stage.tails())
-            return 1
-        except KeyboardInterrupt:
-            return 130
+    except (DemoFailed, OSError, ValueError, subprocess.SubprocessError) as error:
+        screen.say(f"\n{paint('The demonstration failed:', 'red')} {error}")
+        screen.say("\n".join(getattr(error, "__notes__", [])))
+        return 1
+    except KeyboardInterrupt:
+        return 130
     screen.say(f"\n{paint('All promises held', 'green')}, in {time.monotonic() - started:.1f} s.")
     return 0
 

@@ -1,7 +1,7 @@
 """Starts the gallery's processes, kills one, stops all: by pid, also when the demonstration fails.
 
 Each process writes to a log file of its own; when something does not happen in time, the error carries the
-logs' tails. Knows nothing of what the processes do.
+logs' tails as a note. Knows nothing of what the processes do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class DemoFailed(Exception):
-    """The text says what was waited for, for how long, and ends with the logs' tails."""
+    """A promise was not kept. The text says which; the notes are the logs' tails, where processes ran."""
 
 
 class Process:
@@ -81,15 +81,13 @@ class Stage:
                 return answer
             self._check_alive(what)
             time.sleep(pause_seconds)
-        raise DemoFailed(f"{what} did not happen in {seconds:g} s.\n{self.tails()}")
+        raise DemoFailed(f"{what} did not happen in time ({seconds:g} s)")
 
     def _check_alive(self, what: str) -> None:
         for process in self._processes:
             if process.ended not in (None, -signal.SIGKILL):
-                raise DemoFailed(
-                    f"waiting for: {what}; but {process.name} (pid {process.pid}) ended with {process.ended}.\n"
-                    + self.tails()
-                )
+                ended = f"{process.name} (pid {process.pid}) ended with {process.ended}"
+                raise DemoFailed(f"waiting for {what}, but {ended}")
 
     def tails(self) -> str:
         return "\n".join(f"  the end of {each.name}'s log:\n{each.tail()}" for each in self._processes)
@@ -100,6 +98,8 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None:
+            error.add_note(self.tails())
         for process in reversed(self._processes):
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 process.stop()

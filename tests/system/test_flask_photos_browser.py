@@ -64,7 +64,8 @@ def open_page(browser: Browser) -> Iterator[Open]:
             troubles.append(f"{message.type}: {message.text}")
 
     def open_one(**options: object) -> Page:
-        contexts.append(browser.new_context(**options))
+        # Without motion a screenshot does not catch pictures that are still fading in.
+        contexts.append(browser.new_context(reduced_motion="reduce", **options))
         page = contexts[-1].new_page()
         page.set_default_timeout(20_000)
         page.on("console", note)
