@@ -74,6 +74,7 @@ class Worker:
         self._stopping = threading.Event()
         self._health = HealthFile(health_file, self._health_now)
         self._ending = threading.Lock()
+        self._received = 0
         self._ended_tasks = 0
         self._released = 0
         self._settled_at = 0.0
@@ -202,9 +203,10 @@ class Worker:
 
     def _nothing_left(self) -> bool:
         """Whether all pollers looked in vain after the last task ended, which may have deferred others."""
-        since = self._settled_at
-        idle = all(p.idle_from is not None and p.idle_from > since for p in self._pollers)
-        return idle and self._slots.held == 0 and self._unsettled() == 0
+        # Counted, not asked of the heartbeat: it forgets a delivery while its settlement is still being written.
+        if self._received != self._ended_tasks:
+            return False
+        return all(p.idle_from is not None and p.idle_from > self._settled_at for p in self._pollers)
 
     def _unsettled(self) -> int:
         return len(self._heartbeat.active())
@@ -227,6 +229,8 @@ class Worker:
     def _take(self, messages: list[Message]) -> None:
         now = self._now()
         deliveries = [Delivery(message, received_at=now) for message in messages]
+        with self._ending:
+            self._received += len(deliveries)  # several pollers on SQS
         self._heartbeat.add(deliveries)
         self._slots.received(len(deliveries))
         for delivery in deliveries:
@@ -251,11 +255,11 @@ class Worker:
 
     def _settled(self, batch: Sequence[Ended], plans: Sequence[Plan]) -> None:
         deleted = {id(plan.delivery) for plan in plans if plan.hide_seconds is None}
-        self._ended_tasks += len(batch)
         self._released += sum(isinstance(outcome, Released) for _, outcome in batch)
         for delivery, _ in batch:
             self._groups.settled(delivery, deleted=id(delivery) in deleted)
         self._settled_at = self._now()
+        self._ended_tasks += len(batch)
 
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Not started, and not to be: visibility 0."""
