@@ -24,7 +24,7 @@ from fnqueue.clock import Clock, SystemClock
 from fnqueue.database import Connection, Database
 from fnqueue.errors import BrokerError, OptionInvalid
 
-_REDRIVE_TRIP = 500
+_TRIP = 500
 _SHORTEST_WAIT_SECONDS = 0.001
 
 
@@ -248,23 +248,30 @@ class EmbeddedBroker:
         return self._database.read(queues.names)
 
     def purge(self, queue: str) -> None:
-        self._database.write(lambda connection: self._line(connection, queues.existing(connection, queue)).purge())
+        """In trips, so that others can write in between: a million messages take seconds."""
+        while self._database.write(lambda connection: self._purge(connection, queue)):
+            pass
+
+    def _purge(self, connection: Connection, name: str) -> bool:
+        return self._line(connection, queues.existing(connection, name)).purge(_TRIP)
 
     def drop(self, queue: str) -> None:
-        def work(connection: Connection) -> None:
-            found = queues.existing(connection, queue)
-            self._line(connection, found).purge()
-            queues.remove(connection, found)
+        def work(connection: Connection) -> bool:
+            more = self._purge(connection, queue)
+            if not more:
+                queues.remove(connection, queues.existing(connection, queue))
+            return more
 
-        self._database.write(work)
+        while self._database.write(work):
+            pass
 
     def redrive(self, dead_letter_queue: str, destination: str, *, limit: int | None = None) -> int:
-        """In trips of 500, so that others can write in between. Gives what is visible: what is in flight stays."""
+        """In trips too. Gives what is visible: what is in flight stays."""
         if is_fifo(dead_letter_queue) != is_fifo(destination):
             raise BrokerError(f"{dead_letter_queue!r} and {destination!r} are not of one type, FIFO or standard.")
         moved = 0
         while limit is None or moved < limit:
-            trip = _REDRIVE_TRIP if limit is None else min(_REDRIVE_TRIP, limit - moved)
+            trip = _TRIP if limit is None else min(_TRIP, limit - moved)
             now_moved = self._move_back(dead_letter_queue, destination, trip)
             moved += now_moved
             if now_moved < trip:

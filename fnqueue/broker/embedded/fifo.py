@@ -15,7 +15,7 @@ from fnqueue import quotas
 from fnqueue.broker.base import Entry
 from fnqueue.broker.embedded import checks, redrive
 from fnqueue.broker.embedded.checks import Delivery, Fault
-from fnqueue.broker.embedded.line import Counts, Delivered, attributes_text
+from fnqueue.broker.embedded.line import Counts, Delivered, attributes_text, count_in
 from fnqueue.broker.embedded.queues import Queue
 from fnqueue.database import Connection
 
@@ -42,11 +42,7 @@ _RECEIVE = """
 _DELETE = "DELETE FROM fifo_message WHERE queue = ? AND id = ? AND receives = ? AND ready_at > ?"
 _FIND = "SELECT ready_at, received_at FROM fifo_message WHERE queue = ? AND id = ? AND receives = ? AND sent_at > ?"
 _HIDE = "UPDATE fifo_message SET ready_at = ? WHERE id = ?"
-_COUNTS = """
-    SELECT coalesce(sum(ready_at <= ?2), 0), coalesce(sum(ready_at > ?2 AND receives > 0), 0),
-           coalesce(sum(ready_at > ?2 AND receives = 0), 0), min(sent_at)
-    FROM fifo_message WHERE queue = ?1 AND sent_at > ?3
-"""
+_PURGE = "DELETE FROM fifo_message WHERE id IN (SELECT id FROM fifo_message WHERE queue = ? LIMIT ?)"
 
 
 class FifoLine:
@@ -138,14 +134,12 @@ class FifoLine:
         return None, self._now + seconds < was_ready_at
 
     def counts(self) -> Counts:
-        row = self._connection.execute(_COUNTS, (self._queue.id, self._now, self._oldest)).fetchone()
-        return Counts(*row)
+        return count_in(self._connection, "fifo_message", self._queue.id, self._now, self._oldest)
 
-    def purge(self) -> None:
+    def purge(self, count: int) -> bool:
         """Also the memory of what was sent: the same deduplication id may come again at once (G1)."""
-        self._connection.execute("UPDATE fifo_message SET head = 0 WHERE queue = ? AND head = 1", (self._queue.id,))
-        self._connection.execute("DELETE FROM fifo_message WHERE queue = ?", (self._queue.id,))
         self._connection.execute("DELETE FROM fifo_dedupe WHERE queue = ?", (self._queue.id,))
+        return self._connection.execute(_PURGE, (self._queue.id, count)).rowcount == count
 
     def move_delay(self, by_seconds: float) -> None:
         """A changed delay holds for what is in the queue too (A7)."""

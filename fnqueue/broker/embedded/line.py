@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from fnqueue.broker.base import Entry
 from fnqueue.broker.embedded.checks import Delivery, Fault
+from fnqueue.database import Connection
 
 
 class Delivered(NamedTuple):
@@ -61,7 +62,20 @@ class Line(Protocol):
 
     def counts(self) -> Counts: ...
 
-    def purge(self) -> None: ...
+    def purge(self, count: int) -> bool:
+        """Remove about `count` messages; whether there were as many, so that there may be more."""
+        ...
+
+
+def count_in(connection: Connection, table: str, queue: int, now: float, oldest: float) -> Counts:
+    """Visible ones may be a million: they are counted by the index, with as little said of each as can be."""
+    select = "SELECT count(*), min(sent_at)"
+    where = f"FROM {table} WHERE queue = ? AND sent_at > ? AND ready_at"  # a constant of ours
+    visible, oldest_visible = connection.execute(f"{select} {where} <= ?", (queue, oldest, now)).fetchone()
+    hidden, oldest_hidden = connection.execute(f"{select} {where} > ?", (queue, oldest, now)).fetchone()
+    (delayed,) = connection.execute(f"SELECT count(*) {where} > ? AND receives = 0", (queue, oldest, now)).fetchone()
+    sent = [sent_at for sent_at in (oldest_visible, oldest_hidden) if sent_at is not None]
+    return Counts(visible, hidden - delayed, delayed, min(sent, default=None))
 
 
 def attributes_text(attributes: Mapping[str, str]) -> str | None:

@@ -27,6 +27,16 @@ _BACK_FIFO = """
     SELECT ?2, group_id, NOT EXISTS (SELECT 1 FROM fifo_message x WHERE x.queue = ?2 AND x.group_id = m.group_id),
            ?3, ?3, dedupe, attributes, body FROM fifo_message m WHERE id = ?1
 """
+_MOVE_STANDARD = (
+    "SELECT id FROM message WHERE queue = ? AND ready_at <= ? ORDER BY ready_at, sent_at, receives LIMIT ?",
+    _BACK_STANDARD,
+    "DELETE FROM message WHERE id = ?",
+)
+_MOVE_FIFO = (
+    "SELECT id FROM fifo_message WHERE queue = ? AND ready_at <= ? ORDER BY group_id, id LIMIT ?",
+    _BACK_FIFO,
+    "DELETE FROM fifo_message WHERE id = ?",
+)
 
 
 def bury_standard(connection: Connection, queue: Queue, rows: Sequence[int], now: float) -> None:
@@ -54,12 +64,9 @@ def _grave(connection: Connection, queue: Queue) -> Queue:
 
 
 def move_back(connection: Connection, source: Queue, destination: Queue, now: float, limit: int) -> int:
-    """Up to `limit` visible messages, the oldest first, each as a new message. How many."""
-    table, back = ("fifo_message", _BACK_FIFO) if source.fifo else ("message", _BACK_STANDARD)
-    found = connection.execute(
-        f"SELECT id FROM {table} WHERE queue = ? AND ready_at <= ? ORDER BY id LIMIT ?",  # noqa: S608 - two constants
-        (source.id, now, limit),
-    ).fetchall()
+    """Up to `limit` visible messages in the order of their index, each as a new message. How many."""
+    select, back, delete = _MOVE_FIFO if source.fifo else _MOVE_STANDARD
+    found = connection.execute(select, (source.id, now, limit)).fetchall()
     connection.executemany(back, [(row, destination.id, now) for (row,) in found])
-    connection.executemany(f"DELETE FROM {table} WHERE id = ?", found)  # noqa: S608
+    connection.executemany(delete, found)
     return len(found)

@@ -60,7 +60,7 @@ STEPS: Final = (
     );
     CREATE INDEX fifo_line ON fifo_message (queue, group_id, id, ready_at, sent_at, receives);
     -- A group is as ready as its head, so a receive walks heads only: a million messages behind one are not looked at.
-    CREATE INDEX fifo_heads ON fifo_message (queue, id, ready_at) WHERE head = 1;
+    CREATE INDEX fifo_heads ON fifo_message (queue, id, ready_at, head) WHERE head = 1;
     CREATE TRIGGER fifo_next_head AFTER DELETE ON fifo_message WHEN old.head = 1 BEGIN
         UPDATE fifo_message SET head = 1 WHERE id = (
             SELECT min(id) FROM fifo_message WHERE queue = old.queue AND group_id = old.group_id

@@ -13,7 +13,7 @@ from fnqueue import quotas
 from fnqueue.broker.base import Entry
 from fnqueue.broker.embedded import checks, redrive
 from fnqueue.broker.embedded.checks import Delivery, Fault
-from fnqueue.broker.embedded.line import Counts, Delivered, attributes_text
+from fnqueue.broker.embedded.line import Counts, Delivered, attributes_text, count_in
 from fnqueue.broker.embedded.queues import Queue
 from fnqueue.database import Connection
 
@@ -30,17 +30,13 @@ _RECEIVE = """
 _DELETE = "DELETE FROM message WHERE queue = ? AND id = ? AND receives = ?"
 _FIND = "SELECT ready_at, sent_at, received_at FROM message WHERE queue = ? AND id = ? AND receives = ? AND sent_at > ?"
 _HIDE = "UPDATE message SET ready_at = ? WHERE id = ?"
-_COUNTS = """
-    SELECT coalesce(sum(ready_at <= ?2), 0), coalesce(sum(ready_at > ?2 AND receives > 0), 0),
-           coalesce(sum(ready_at > ?2 AND receives = 0), 0), min(sent_at)
-    FROM message WHERE queue = ?1 AND sent_at > ?3
-"""
 # What was sent before the retention began is near the front: a delay moved it 900 s back at most.
 _SWEEP = """
     DELETE FROM message WHERE id IN (
         SELECT id FROM message
         WHERE queue = ?1 AND ready_at <= ?2 + 900 AND ready_at <= ?3 AND sent_at <= ?2 LIMIT 5000)
 """
+_PURGE = "DELETE FROM message WHERE id IN (SELECT id FROM message WHERE queue = ? LIMIT ?)"
 
 
 class StandardLine:
@@ -102,8 +98,7 @@ class StandardLine:
         return None, ready_at < was_ready_at
 
     def counts(self) -> Counts:
-        row = self._connection.execute(_COUNTS, (self._queue.id, self._now, self._oldest)).fetchone()
-        return Counts(*row)
+        return count_in(self._connection, "message", self._queue.id, self._now, self._oldest)
 
-    def purge(self) -> None:
-        self._connection.execute("DELETE FROM message WHERE queue = ?", (self._queue.id,))
+    def purge(self, count: int) -> bool:
+        return self._connection.execute(_PURGE, (self._queue.id, count)).rowcount == count
