@@ -329,10 +329,11 @@ class TestStopping:
             def storm() -> None:
                 while not done.is_set():
                     os.kill(os.getpid(), signal.SIGTERM)
+                    time.sleep(0.0002)
 
             thread = threading.Thread(target=storm)
             thread.start()
-            for _ in range(3000):
+            for _ in range(500):
                 stopping.wait(0.0001)
             done.set()
             thread.join(5)
