@@ -11,7 +11,7 @@ from typing import Any
 
 from fnqueue import codec
 from fnqueue.clock import Clock, to_datetime
-from fnqueue.errors import OptionInvalid, ResultUnreadable, StoreMissing
+from fnqueue.errors import OptionInvalid, ResultUnreadable, StoreMissing, TokenInvalid
 from fnqueue.runtime import Runtime
 from fnqueue.security import tokens
 from fnqueue.security.policy import PolicyContext
@@ -21,6 +21,8 @@ from fnqueue.task.handle import Handle, Result, State, pause
 from fnqueue.task.task import Task
 
 REVOKED_FOR_SECONDS = 1_209_600.0  # SQS's longest retention: no message outlives the mark that stops it
+
+ASKS = " asks"  # in a token's subject: made from a bare id, so the task's `read` policy decides at each reading
 
 
 class StoreReads:
@@ -57,16 +59,23 @@ class StoreReads:
             self._runtime.ring(),
             id=handle.id,
             task=handle.task,
-            subject=subject_of(self._subject()),
+            subject=subject_of(self._subject()) + ("" if self._asked_by is None else ASKS),
             call_expires_at=handle.expires_at or 0,
             expires_at=self.clock.now() + expires_seconds,
         )
 
     def by_token(self, token: str) -> Result[Any]:
         """The result that a token names. Raises TokenInvalid: unknown, foreign, altered and expired look alike."""
-        claims = tokens.read(self._runtime.ring(), token, subject=subject_of(self._subject()), now=self.clock.now())
-        handle: Handle[Any] = Handle(claims.id, task=claims.task, reads=self, expires_at=claims.call_expires_at)
-        return self.record(handle)
+        ring, now, asker = self._runtime.ring(), self.clock.now(), self._subject()
+        subject = subject_of(asker)
+        try:
+            claims, reads = tokens.read(ring, token, subject=subject, now=now), self
+        except TokenInvalid:
+            # Made from a bare id, by whoever asked: it opens no more than that id does.
+            claims = tokens.read(ring, token, subject=subject + ASKS, now=now)
+            reads = StoreReads(self._runtime, asked_by=asker, subject=self._subject)
+        handle: Handle[Any] = Handle(claims.id, task=claims.task, reads=reads, expires_at=claims.call_expires_at)
+        return reads.record(handle)
 
     def wait(self, seconds: float) -> None:
         pause(self.clock, seconds)

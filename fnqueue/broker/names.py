@@ -14,6 +14,7 @@ The prefix of the url ("shop-") belongs to the broker: no name here bears it.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from fnqueue.errors import OptionInvalid
@@ -38,6 +39,7 @@ def is_fifo(name: str) -> bool:
     return name.endswith(FIFO)
 
 
+@lru_cache(maxsize=1024)
 def binding(name: str) -> str:
     """What the seal binds for any name, logical or physical: without priority and `.fifo`."""
     stem = name.removesuffix(FIFO)

@@ -20,6 +20,7 @@ LENGTH: Final = 26
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS: Final = [first + second for first in ALPHABET for second in ALPHABET]
 _FIVE_BITS: Final = bytes(ord(ALPHABET[byte & 31]) for byte in range(256))
+_TO_BASE32: Final = str.maketrans(ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # the digits that int() reads
 _is_id: Final = re.compile(f"[0-7][{ALPHABET}]{{{LENGTH - 1}}}").fullmatch
 
 
@@ -39,10 +40,7 @@ def milliseconds(id: str) -> int:
     """The time in an id, unix milliseconds. Raises ValueError for what is no id."""
     if not is_id(id):
         raise ValueError("no id of a call: 26 characters 0-9a-z without i, l, o, u")
-    number = 0
-    for character in id[:10]:
-        number = number * 32 + ALPHABET.index(character)
-    return number
+    return int(id[:10].translate(_TO_BASE32), 32)
 
 
 def is_id(text: str) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
@@ -122,20 +123,40 @@ class Principal:
     @classmethod
     def from_wire(cls, wire: dict[str, Any]) -> Principal:
         """From `to_wire`'s object. Raises ValueError for any other."""
-        read = msgspec.convert(wire, WirePrincipal)  # its ValidationError is a ValueError
-        return cls(
-            id=read.i,
-            kind=KINDS[read.k],
-            tenant=read.t,
-            roles=frozenset(read.r),
-            scopes=frozenset(read.s),
-            auth_time=datetime.fromtimestamp(read.a, UTC) if read.a is not None else None,
-            credential_version=read.c,
-            via=read.v,
-        )
+        return _made(msgspec.convert(wire, WirePrincipal))  # its ValidationError is a ValueError
 
     def __str__(self) -> str:
         return "nobody" if self.kind == "anonymous" else f"{self.kind} {self.id!r}"
+
+
+# Few people make most of the calls, and making one costs ten times as much as finding it.
+@lru_cache(maxsize=256)
+def _made(read: WirePrincipal) -> Principal:
+    return Principal(
+        id=read.i,
+        kind=KINDS[read.k],
+        tenant=read.t,
+        roles=frozenset(read.r),
+        scopes=frozenset(read.s),
+        auth_time=datetime.fromtimestamp(read.a, UTC) if read.a is not None else None,
+        credential_version=read.c,
+        via=read.v,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _principal(wire: WirePrincipal) -> Principal:
+    """The same people defer again and again: a worker makes each once."""
+    return Principal(
+        id=wire.i,
+        kind=KINDS[wire.k],
+        tenant=wire.t,
+        roles=frozenset(wire.r),
+        scopes=frozenset(wire.s),
+        auth_time=datetime.fromtimestamp(wire.a, UTC) if wire.a is not None else None,
+        credential_version=wire.c,
+        via=wire.v,
+    )
 
 
 _set = object.__setattr__

@@ -234,3 +234,25 @@ def test_current_task_outside_a_task_says_so():
     with pytest.raises(RuntimeError, match="no task is running here"):
         current_task.id
     assert not current_task
+
+
+def test_a_status_token_made_from_a_bare_id_opens_no_more_than_the_id(fn, drain):
+    @fn.task(name="report", policy=public, read=role("editor"))
+    def report() -> int:
+        return 5
+
+    with fn.as_principal(BOB):
+        handle = report.defer()
+    drain()
+
+    def shown(who):
+        with fn.as_principal(who):
+            token = fn.status_url(fn.handle(handle.id)).rpartition("/")[2]
+            return fn.reads().by_token(token).state
+
+    assert shown(BOB) == "SUCCESS"
+    assert shown(ADA) == "SUCCESS"
+    assert shown(Principal(id="3")) == "UNKNOWN"
+    with fn.as_principal(Principal(id="3")):
+        token = fn.status_url(handle).rpartition("/")[2]  # the handle itself was given to them
+        assert fn.reads().by_token(token).state == "SUCCESS"
