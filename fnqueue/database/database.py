@@ -196,6 +196,7 @@ class Database:
         if hasattr(self, "_line"):
             self._connections.close()
             self._turnstile.close()
+            self._bell.close()
 
     def __repr__(self) -> str:
         return f"Database({self.path!r})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import Protocol
 
@@ -21,7 +22,11 @@ def watch(what: ForkAware) -> None:
     _watched.add(what)
 
 
+_one_at_a_time = threading.Lock()
+
+
 def _before() -> None:
+    _one_at_a_time.acquire()
     _held[:] = list(_watched)
     for what in _held:
         what.before_fork()
@@ -30,11 +35,13 @@ def _before() -> None:
 def _in_parent() -> None:
     while _held:
         _held.pop().after_fork_in_parent()
+    _one_at_a_time.release()
 
 
 def _in_child() -> None:
     while _held:
         _held.pop().after_fork_in_child()
+    _one_at_a_time.release()
 
 
 if hasattr(os, "register_at_fork"):

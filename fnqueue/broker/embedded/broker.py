@@ -346,7 +346,7 @@ def _messages(queue: Queue, found: Sequence[Delivered], deadline: float) -> list
             first_received_at=first_received_at,
             group=group,
             dedupe=dedupe,
-            attributes=attributes_of(attributes),
+            attributes=attributes_of(attributes) if attributes else {},
             dead_letter_source=source,
         )
         for row, receives, sent_at, first_received_at, group, dedupe, attributes, source, body in found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from fnqueue import quotas
 from fnqueue.broker.base import Entry
@@ -89,7 +89,10 @@ class FifoLine:
         if not rows:
             return []
         values = (self._now + visibility_seconds, self._now, json.dumps(rows))
-        return sorted(map(Delivered._make, self._connection.execute(_RECEIVE, values)), key=_in_order_of(rows))
+        taken: list[Delivered] = self._connection.execute(_RECEIVE, values).fetchall()
+        places = {row: place for place, row in enumerate(rows)}
+        taken.sort(key=lambda one: places[one[0]])
+        return taken
 
     def _front(self, group: str, head: int, count: int) -> Iterator[int]:
         """The rows of a group that may be given now. The expired and the dead in front of them are removed."""
@@ -147,8 +150,3 @@ class FifoLine:
             "UPDATE fifo_message SET ready_at = ready_at + ? WHERE queue = ? AND receives = 0",
             (by_seconds, self._queue.id),
         )
-
-
-def _in_order_of(rows: list[int]) -> Callable[[Delivered], int]:
-    places = {row: place for place, row in enumerate(rows)}
-    return lambda delivered: places[delivered.row]

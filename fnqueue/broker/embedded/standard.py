@@ -65,20 +65,21 @@ class StandardLine:
 
     def receive(self, count: int, visibility_seconds: float) -> list[Delivered]:
         values = (self._now + visibility_seconds, self._queue.id, self._now, count)
-        taken = sorted(map(Delivered._make, self._connection.execute(_RECEIVE, values)))  # RETURNING has no order
-        most = self._queue.max_receive_count
-        kept = [one for one in taken if one.sent_at > self._oldest and (most is None or one.receives <= most)]
+        taken: list[Delivered] = self._connection.execute(_RECEIVE, values).fetchall()
+        taken.sort()  # by row: RETURNING has no order
+        oldest, most = self._oldest, self._queue.max_receive_count
+        kept = [one for one in taken if one[2] > oldest and (most is None or one[1] <= most)]
         if len(kept) < len(taken):
-            self._remove(set(taken) - set(kept))
+            self._remove([(row, sent_at) for row, _, sent_at, *_ in taken if row not in {one[0] for one in kept}])
         return kept
 
-    def _remove(self, unwanted: set[Delivered]) -> None:
-        """The expired vanish, and those received too often move to the dead-letter queue."""
-        dead = [one.row for one in unwanted if one.sent_at > self._oldest]
+    def _remove(self, unwanted: list[tuple[int, float]]) -> None:
+        """The expired vanish, and those received too often move to the dead-letter queue. (row, sent_at) of each."""
+        dead = [row for row, sent_at in unwanted if sent_at > self._oldest]
         if dead:
             redrive.bury_standard(self._connection, self._queue, dead, self._now)
-        expired = [(one.row,) for one in unwanted if one.sent_at <= self._oldest]
-        if expired:
+        if len(dead) < len(unwanted):
+            expired = [(row,) for row, sent_at in unwanted if sent_at <= self._oldest]
             self._connection.executemany("DELETE FROM message WHERE id = ?", expired)
             self._connection.execute(_SWEEP, (self._queue.id, self._oldest, self._now))
 
