@@ -87,6 +87,7 @@ class KeyRecord:
     #: result, schedule, blob, token, group, audit
     purposes: Mapping[str, bytes] = field(repr=False)
     _contexts: dict[tuple[str, str], Context] = field(repr=False, default_factory=dict)
+    _macs: dict[str, Mac] = field(repr=False, default_factory=dict)
 
     def context(self, environment: str, queue: str) -> Context:
         """The context for a logical queue in an environment. Kept, because deriving it costs as much as a tag."""
@@ -96,6 +97,13 @@ class KeyRecord:
                 self._contexts.clear()
             ctx = lp(b"fnq1", environment.encode(), queue.encode())
             found = self._contexts[environment, queue] = Context(ctx, Mac(self.sig(b"fnq1 hmac" + ctx)))
+        return found
+
+    def mac_for(self, purpose: str) -> Mac:
+        """HMAC-SHA256 under one purpose's key, made ready once."""
+        found = self._macs.get(purpose)
+        if found is None:
+            found = self._macs[purpose] = Mac(self.purposes[purpose])
         return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from hmac import compare_digest
 from typing import Any, Final, Literal
 
@@ -17,15 +18,15 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fnqueue.errors import EnvelopeError
-from fnqueue.security import primitives
 from fnqueue.security.keyring import KeyRecord, KeyRing
-from fnqueue.security.primitives import expand, lp, to_base32
+from fnqueue.security.primitives import lp, to_base32
 
 Purpose = Literal["result", "schedule", "blob", "token", "group", "audit"]
 
 _VERSION: Final = b"\x01"
 _NONCE: Final = slice(9, 33)
 _ZERO: Final = bytes(12)
+_KEY_ID_LENGTH: Final = (8).to_bytes(4, "big")
 _sorted = msgspec.json.Encoder(order="deterministic").encode
 
 _SAME_CALL: Final = ("args", "kwargs", "p", "w")
@@ -43,7 +44,8 @@ def seal_record(
     """
     key = keyring.primary
     aad = _aad(key, purpose, context_id)
-    nonce = primitives.mac(key.purposes[purpose], b"fnq1 hedge" + entropy(32) + lp(aad) + data)[:24]
+    hedge = b"fnq1 hedge" + entropy(32) + len(aad).to_bytes(4, "big") + aad + data
+    nonce = key.mac_for(purpose)(hedge)[:24]
     return _VERSION + key.key_id.encode() + nonce + _cipher(key, purpose, nonce).encrypt(_ZERO, data, aad)
 
 
@@ -65,11 +67,18 @@ def unseal_record(keyring: KeyRing, purpose: Purpose, context_id: str, sealed: b
 
 
 def _aad(key: KeyRecord, purpose: str, context_id: str) -> bytes:
-    return lp(b"fnq1 record", purpose.encode(), context_id.encode(), key.key_id.encode())
+    # lp of four parts; three of them are the same for a whole purpose, and key ids are as long as each other.
+    context = context_id.encode()
+    return b"".join((_aad_head(purpose), len(context).to_bytes(4, "big"), context, _KEY_ID_LENGTH, key.key_id.encode()))
+
+
+@cache
+def _aad_head(purpose: str) -> bytes:
+    return lp(b"fnq1 record", purpose.encode())
 
 
 def _cipher(key: KeyRecord, purpose: str, nonce: bytes) -> AESGCM:
-    return AESGCM(expand(key.purposes[purpose], b"fnq1 record" + nonce))
+    return AESGCM(key.mac_for(purpose).expand(b"fnq1 record" + nonce))
 
 
 # ------------------------------------------------------------------ keyed hashes
@@ -77,7 +86,7 @@ def _cipher(key: KeyRecord, purpose: str, nonce: bytes) -> AESGCM:
 
 def mac(key: KeyRecord, purpose: Purpose, data: bytes) -> bytes:
     """HMAC-SHA256 under one purpose's key, 32 bytes. Put `lp` around parts that are joined."""
-    return primitives.mac(key.purposes[purpose], data)
+    return key.mac_for(purpose)(data)
 
 
 def group_id(key: KeyRecord, queue: str, group: str) -> str:
