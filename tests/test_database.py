@@ -446,6 +446,20 @@ say(notes.read(lambda c: c.execute('SELECT count(*) FROM note').fetchone()[0]))
 
 
 class TestOtherProcesses:
+    @pytest.mark.parametrize("what", ["notes.db", "notes.db*"])
+    def test_a_file_that_was_removed_is_not_written_to_any_more(
+        self, path: Path, open_notes: Callable[..., Database], monkeypatch: pytest.MonkeyPatch, what: str
+    ) -> None:
+        monkeypatch.setattr("fnqueue.database.connections._LOOK_SECONDS", 0.0)
+        old, new = open_notes(path), open_notes(path)
+        old.write(add("gone"))
+        assert all_of(old) == ["gone"]
+        for each in path.parent.glob(what):
+            each.unlink() if not each.is_dir() else None
+        new.write(add("a"))
+        old.write(add("b"))
+        assert all_of(new) == all_of(old) == ["a", "b"]
+
     def test_a_busy_process_does_not_starve_another(self, path: Path, open_notes: Callable[..., Database]) -> None:
         notes = open_notes(path)
         notes.write(add("start"))

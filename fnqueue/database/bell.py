@@ -43,14 +43,18 @@ class Bell:
         return self._count
 
     def ring(self) -> None:
+        self.wake()
+        if self._others is not None:
+            self._others.ring(self._ear)
+
+    def wake(self) -> None:
+        """Ring in this process only."""
         with self._awake:
             self._count += 1
             if self._waiting:
                 self._awake.notify_all()
                 if self._listening and self._ear is not None:
                     self._ear.poke()
-        if self._others is not None:
-            self._others.ring(self._ear)
 
     def wait(self, seen: int, seconds: float) -> int:
         """Until it rang after `seen`, or `seconds` passed; the new count."""

@@ -19,6 +19,7 @@ from fnqueue.database.turnstile import Turnstile
 from fnqueue.errors import DatabaseError
 
 _IDLE_READERS_MAX = 8
+_LOOK_SECONDS = 1.0
 _WAL_BYTES_KEPT = 64 * 1024 * 1024
 
 
@@ -36,6 +37,9 @@ class Connections:
         self._borrowed: set[sqlite3.Connection] = set()
         self._watch: sqlite3.Connection | None = None
         self._version = -1
+        self._identity: tuple[int, int] | None = None
+        self._look_at = 0.0
+        self.replaced = False  # the file; what is open is of the old one
         self._make_locks()
 
     def _make_locks(self) -> None:
@@ -46,7 +50,11 @@ class Connections:
 
     def prepare(self) -> None:
         """Once per process: the file is there, is ours, and has its tables. In memory, the first write makes them."""
-        if self.ready or self.path is None:
+        if self.path is None:
+            return
+        if self.ready and time.monotonic() > self._look_at:
+            self._look_whether_it_is_there(self.path)
+        if self.ready:
             return
         with self._preparing:
             if self.ready:
@@ -56,9 +64,28 @@ class Connections:
             try:
                 if migrations.are_due(connection, self.components, self.path):
                     self._make_tables(connection)
+                self._identity = _identity(self.path)
                 self.ready = True
             finally:
                 connection.close()
+
+    def _look_whether_it_is_there(self, path: str) -> None:
+        """Once a second. A file that was removed or replaced lives on for those who have it open: two processes
+        would go on with two files, and one would lose all it writes.
+        """
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+        if _identity(path) == self._identity:
+            return
+        with self._pool:
+            self.ready = False
+            self.replaced = True
+            self._borrowed.clear()  # they are closed when they are given back
+            self._close_idle()
+
+    def reopen(self) -> None:
+        """For the thread that leads, when the file was `replaced`: nobody else may touch the writer."""
+        self.replaced = False
+        self._close_writer()
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
         door = Turnstile(self.path)  # its own: the process' is the leader's
@@ -123,6 +150,8 @@ class Connections:
                 if connection in self._borrowed:
                     self._borrowed.remove(connection)
                     self._keep_or_close(connection)
+                else:
+                    connection.close()
                 if not self._borrowed:
                     self._pool.notify_all()
 
@@ -195,6 +224,15 @@ class Connections:
                     pass
             self._writer, self._borrowed, self.ready = None, set(), False
         self._make_locks()
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file it is, whatever its name."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_private(path: str) -> None:

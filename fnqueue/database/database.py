@@ -150,8 +150,10 @@ class Database:
 
     def _commit(self, group: Group) -> None:
         connections = self._connections
-        if not connections.ready:
-            connections.prepare()
+        connections.prepare()
+        if connections.replaced:
+            connections.reopen()
+            self._turnstile.close()
         self._turnstile.enter(connections.busy_seconds)
         try:
             group.commit(connections.writer(), connections)
@@ -176,9 +178,9 @@ class Database:
         """Wait until the bell rang after `seen`, or `seconds` passed; the new count. It may ring for nothing."""
         return self._bell.wait(seen, seconds)
 
-    def ring(self) -> None:
-        """Wake all that wait, here and in other processes, though nothing was written."""
-        self._bell.ring()
+    def wake(self) -> None:
+        """End all waits of this process now. Other processes hear nothing."""
+        self._bell.wake()
 
     # ------------------------------------------------------------------ end, and fork
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fnqueue.broker.base import Entry, Message, Receipt
+from fnqueue.broker.base import Entry, Message, Receipt, WaitsForAny
 from fnqueue.broker.embedded import EmbeddedBroker
 from fnqueue.clock import ManualClock
 from fnqueue.database import Connection, Database
@@ -136,6 +136,36 @@ class TestWaiting:
         before = clock.now()
         assert broker.receive(QUEUE, wait_seconds=20) == []
         assert clock.now() == pytest.approx(before + 20, abs=0.1)
+
+    def test_several_queues_are_waited_for_at_once(self, broker: EmbeddedBroker, clock: ManualClock) -> None:
+        assert isinstance(broker, WaitsForAny)
+        put(broker, "later", delay_seconds=5)
+        put_in_order(broker, "a1")
+        take(broker, FIFO, hidden=3)
+        for seconds in (3, 2):
+            before = clock.now()
+            broker.wait_any([QUEUE, "nothing here", FIFO], 20, seen=broker.bell_count())
+            assert before + seconds <= clock.now() < before + seconds + 0.1
+            assert take(broker, FIFO) or take(broker)
+        before = clock.now()
+        put(broker, "now")
+        broker.wait_any([FIFO, QUEUE], 20, seen=broker.bell_count())
+        assert clock.now() == before
+        assert "nothing here" not in broker.queues()
+
+    def test_a_worker_that_stops_ends_its_waits(self, tmp_path: Path) -> None:
+        database = Database(tmp_path / "live.db", durability="relaxed")
+        broker = EmbeddedBroker(database)
+        broker.wait_any([QUEUE], 0.01, seen=broker.bell_count())
+        seen = broker.bell_count()
+        waiting = threading.Thread(target=lambda: broker.wait_any([QUEUE], 30, seen=seen))
+        waiting.start()
+        waiting.join(0.1)
+        assert waiting.is_alive()
+        broker.wake()
+        waiting.join(10)
+        assert not waiting.is_alive()
+        database.close()
 
     @pytest.mark.parametrize("event", ["send", "delete", "give back", "dead letter"])
     def test_what_makes_a_message_visible_wakes_who_waits(self, tmp_path: Path, event: str) -> None:

@@ -29,7 +29,7 @@ _SHORTEST_WAIT_SECONDS = 0.001
 
 
 class EmbeddedBroker:
-    """A `Broker` on `database`, which its maker closes. Queues come into being at first use."""
+    """A `Broker`, and a `WaitsForAny`, on `database`, which its maker closes. Queues come into being at first use."""
 
     receive_max: int = quotas.EMBEDDED_RECEIVE_MAX
     batch_max: int = 500  # one transaction of about 3 ms
@@ -109,28 +109,18 @@ class EmbeddedBroker:
         return self._database.bell_count()
 
     def wait_any(self, queues: Sequence[str], seconds: float, *, seen: int) -> None:
-        looks = [self._look(queue) for queue in queues]
-        if not any(look.ready for look in looks):
-            soonest = min((look.due_seconds for look in looks), default=seconds)
-            self._database.wait(seen, max(_SHORTEST_WAIT_SECONDS, min(seconds, soonest)))
+        now = self._clock.now()
+        looks = self._database.read(lambda connection: [_look(connection, queue, now) for queue in queues])
+        if not any(look.ready for look in looks if look is not None):
+            due_seconds = min((look.due_seconds for look in looks if look is not None), default=_FAR_SECONDS)
+            self._database.wait(seen, max(_SHORTEST_WAIT_SECONDS, min(seconds, due_seconds)))
 
     def wake(self) -> None:
-        self._database.ring()
+        self._database.wake()
 
     def _look(self, queue: str) -> _Look:
         now = self._clock.now()
-
-        def work(connection: Connection) -> _Look | None:
-            found = queues.find(connection, queue)
-            if found is None:
-                return None
-            line = _line(connection, found, now)
-            if line.is_ready():
-                return _Look(True, 0)
-            due_at = line.due_at()
-            return _Look(False, _FAR_SECONDS if due_at is None else due_at - now)
-
-        look = self._database.read(work)
+        look = self._database.read(lambda connection: _look(connection, queue, now))
         if look is None:
             self._database.write(lambda connection: queues.needed(connection, queue))
             return _Look(False, _FAR_SECONDS)
@@ -313,8 +303,22 @@ class _Sent(NamedTuple):
 
 
 class _Look(NamedTuple):
+    """Whether a receive may find something, and if not, when the next hidden message is due."""
+
     ready: bool
     due_seconds: float
+
+
+def _look(connection: Connection, name: str, now: float) -> _Look | None:
+    """None: there is no such queue."""
+    found = queues.find(connection, name)
+    if found is None:
+        return None
+    line = _line(connection, found, now)
+    if line.is_ready():
+        return _Look(True, 0)
+    due_at = line.due_at()
+    return _Look(False, _FAR_SECONDS if due_at is None else due_at - now)
 
 
 def _line(connection: Connection, queue: Queue, now: float) -> Line:
