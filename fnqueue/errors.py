@@ -359,8 +359,8 @@ class DeadLetter(TaskSignal):
     """Raised by a task: nobody can run this; keep it in the dead-letter queue with this reason."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
+        super().__init__(self.reason)
 
 
 class TaskRevoked(TaskSignal):

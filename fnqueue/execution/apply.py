@@ -11,6 +11,7 @@ from fnqueue.broker.base import Message, Receipt
 from fnqueue.clock import Clock, to_datetime
 from fnqueue.dispatch import Prepared
 from fnqueue.errors import TaskError
+from fnqueue.execution.coroutines import serve
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.execute import Executor, Run
 from fnqueue.outcome import DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
@@ -46,7 +47,7 @@ def run_coroutine(executor: Executor, run: Run) -> Outcome:
 
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     try:
-        loop.run_forever()
+        serve(loop)
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:

@@ -34,6 +34,11 @@ def _driven(coroutine: Coroutine[Any, Any, Any], reason: Reason) -> Generator[An
             awaited = coroutine.send(sent) if thrown is None else coroutine.throw(thrown)
         except StopIteration as end:
             return end.value
+        except GeneratorExit as error:
+            if isinstance(thrown, GeneratorExit):
+                raise  # we are being closed
+            # Whoever awaits would be closed by it, and never learn how the task ended.
+            raise RuntimeError("the task raised GeneratorExit") from error
         sent = thrown = None
         try:
             sent = yield awaited
@@ -78,6 +83,20 @@ class Runner:
         elif not self._task.done():
             self._reason.error = error
             self._task.cancel()
+
+
+def serve(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is told to stop. A coroutine that raises SystemExit ends itself, not the loop.
+
+    asyncio lets these two out of `run_forever`, after it gave them to whoever awaits the coroutine: all others on the
+    loop would stand still for ever, with the worker looking alive.
+    """
+    while True:
+        try:
+            loop.run_forever()
+        except (SystemExit, KeyboardInterrupt):
+            continue
+        return
 
 
 async def _wrap(coroutine: Coroutine[Any, Any, Any], reason: Reason) -> Any:

@@ -13,12 +13,17 @@ _HERE = os.path.dirname(__file__)
 
 def error_text(error: BaseException) -> TaskError:
     """An exception as text. Frames without locals; the chain of causes is left out, its text is in the log."""
-    frames = traceback.format_list(_own_frames(error))
+    frames = tuple(_said(frame.rstrip()) for frame in traceback.format_list(_own_frames(error)))
     try:
         message = str(error)
     except Exception:
         message = "<the exception's own text could not be made>"
-    return TaskError(type(error).__qualname__, message[:10_000], tuple(frame.rstrip() for frame in frames))
+    return TaskError(type(error).__qualname__, _said(message[:10_000]), frames)
+
+
+def _said(text: str) -> str:
+    """Text that UTF-8 can say: the names of files may hold bytes that it cannot, as halves of surrogate pairs."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:

@@ -164,7 +164,7 @@ class Results:
         return task.changed(state="STARTED", starts=max(1, task.starts), version=written.version)
 
     def progressed(self, task: TaskRecord, done: float, total: float | None, message: str = "") -> Record:
-        progress = Progress(done, total, message[:_LINE_CHARS_MAX], to_datetime(self._clock.now()))
+        progress = Progress(done, total, _said(message, _LINE_CHARS_MAX), to_datetime(self._clock.now()))
         return self._record(task, "STARTED", starts=max(1, task.starts), error=task.error, progress=progress)
 
     def retrying(self, task: TaskRecord, error: TaskError | None = None, *, counts: bool = True) -> Record:
@@ -188,13 +188,15 @@ class Results:
 
     def failed(self, task: TaskRecord, error: TaskError | None, *, keep_seconds: float, reason: str = "") -> Record:
         """`reason`: a code such as "max_crashes" or what DeadLetter said."""
-        return self._record(task, "FAILURE", error=error, reason=reason[:_LINE_CHARS_MAX], keep_seconds=keep_seconds)
+        reason = _said(reason, _LINE_CHARS_MAX)
+        return self._record(task, "FAILURE", error=error, reason=reason, keep_seconds=keep_seconds)
 
     def ended(self, task: TaskRecord, state: str, *, keep_seconds: float, reason: str = "") -> Record:
         """REVOKED, EXPIRED or DENIED: it does not run, or was told to stop."""
         if state not in TERMINAL - {"SUCCESS", "FAILURE"}:
             raise ValueError(f"ended(state={state!r}): must be REVOKED, EXPIRED or DENIED")
-        return self._record(task, state, error=task.error, reason=reason[:_LINE_CHARS_MAX], keep_seconds=keep_seconds)
+        reason = _said(reason, _LINE_CHARS_MAX)
+        return self._record(task, state, error=task.error, reason=reason, keep_seconds=keep_seconds)
 
     # ---------------------------------------------------------------- reading
 
@@ -343,8 +345,16 @@ def _short(error: TaskError | None) -> tuple[str, str, tuple[str, ...]] | None:
     """An error that fits in a field whatever the task raised: the last frames are the telling ones."""
     if error is None:
         return None
-    frames = tuple(frame[:_LINE_CHARS_MAX] for frame in error.frames[-_FRAMES_MAX:])
-    return error.type[:_LINE_CHARS_MAX], error.message[:_MESSAGE_CHARS_MAX], frames
+    frames = tuple(_said(frame, _LINE_CHARS_MAX) for frame in error.frames[-_FRAMES_MAX:])
+    return _said(error.type, _LINE_CHARS_MAX), _said(error.message, _MESSAGE_CHARS_MAX), frames
+
+
+def _said(text: object, most: int) -> str:
+    """Text that any store takes, whatever user code gave: cut, and without halves of surrogate pairs.
+
+    What cannot be written would keep its call from ever being settled, and so run it again and again.
+    """
+    return str(text)[:most].encode("utf-8", "backslashreplace").decode()
 
 
 def _progress(fields: dict[str, Any], message: str) -> Progress | None:

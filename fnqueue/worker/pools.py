@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 
 from fnqueue.errors import TaskRevoked
+from fnqueue.execution.coroutines import serve
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.execute import Executor, Run
 from fnqueue.execution.texts import error_text
@@ -126,7 +127,7 @@ class AsyncPool:
     def _serve(self) -> None:
         assert self._loop is not None
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        serve(self._loop)
         if not self._running:  # what was given back may still be running, until the process ends
             self._loop.close()
 
