@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from fnqueue.clock import to_datetime
@@ -28,6 +27,7 @@ from fnqueue.runtime import Hooks, Runtime
 from fnqueue.security.policy import Policy, check_arguments, check_policy
 from fnqueue.security.principal import ANONYMOUS, Principal, service
 from fnqueue.settings import Settings
+from fnqueue.task.batch import Batch
 from fnqueue.task.handle import Handle, Result
 from fnqueue.task.options import CallOptions, Priority, Retry, TaskOptions, unknown_option
 from fnqueue.task.task import Task
@@ -66,14 +66,6 @@ class BoundTaskDecorator(Protocol):
     def __call__(self, function: Callable[Concatenate[TaskContext, P], R], /) -> Task[P, R, R]: ...
 
 
-@dataclass(slots=True)
-class Batch:
-    """Calls of a `with fn.batch():` block. `handles` in the order of the calls, filled as they are deferred."""
-
-    prepared: list[Prepared]
-    handles: list[Handle[Any]]
-
-
 class FnQueue:
     """Background functions on a queue.
 
@@ -89,7 +81,7 @@ class FnQueue:
         self._subscriptions: list[tuple[type[Any], Callable[[Any], None]]] = []
         self._runtime: Runtime | None = None
         self._principal: ContextVar[Principal | None] = ContextVar("fnqueue_principal", default=None)
-        self._batch: ContextVar[Batch | None] = ContextVar("fnqueue_batch", default=None)
+        self._batch: ContextVar[Batch[Prepared] | None] = ContextVar("fnqueue_batch", default=None)
 
     # ---------------------------------------------------------------- tasks
 
@@ -198,36 +190,35 @@ class FnQueue:
         All are checked, authorised and sealed before the first is sent.
         Raises SomeNotSent with `.sent` and `.failed` when the queue refused part of them.
         """
-        chosen = self._task(task)
-        made = [self._prepare(*self._call(chosen, call)) for call in calls]
-        return self._deliver(made)
+        chosen, batch = self._task(task), Batch[Prepared]()
+        try:
+            for call in calls:
+                batch.add([self._prepare(*self._call(chosen, call))], [])
+        except BaseException:
+            self.runtime().dispatch.drop(batch.close())
+            raise
+        return self._deliver(batch.close())
 
     def send(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:
         """What `task.defer` calls."""
-        prepared = self._prepare(task, args, kwargs)
-        batch = self._batch.get()
-        if batch is not None:
-            batch.prepared.append(prepared)
-            batch.handles.append(self._handle_of(prepared))
-            return batch.handles[-1]
-        return self._transmit([prepared])[0]
+        return self._deliver([self._prepare(task, args, kwargs)])[0]
 
     @contextmanager
-    def batch(self) -> Iterator[Batch]:
+    def batch(self) -> Iterator[Batch[Prepared]]:
         """Sends inside the block leave in tens at its end. An exception inside sends nothing.
 
         Handles have their ids at once. Raises SomeNotSent at the end. Blocks may be nested: the outermost sends.
         """
-        if self._batch.get() is not None:
-            yield self._batch.get()  # type: ignore[misc]
-            return
-        batch = Batch([], [])
+        batch = Batch[Prepared]()
         token = self._batch.set(batch)
         try:
             yield batch
+        except BaseException:
+            self.runtime().dispatch.drop(batch.close())
+            raise
         finally:
             self._batch.reset(token)
-        self._deliver(batch.prepared)
+        self._deliver(batch.close())
 
     def apply(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[Any]:
         """What `task.apply` calls."""
@@ -245,9 +236,8 @@ class FnQueue:
         batch = self._batch.get()
         if batch is not None:
             handles = [self._handle_of(call) for call in prepared]
-            batch.prepared += prepared
-            batch.handles += handles
-            return handles
+            if batch.add(prepared, handles):
+                return handles
         return self._transmit(prepared) if prepared else []
 
     def _transmit(self, prepared: list[Prepared]) -> list[Handle[Any]]:

@@ -116,13 +116,23 @@ class Dispatch:
     def _through_middleware(
         self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], principal: Principal
     ) -> Prepared:
+        sealed: list[Prepared] = []
+
         def seal_changed(changed: OutgoingCall) -> Prepared:
-            return self._seal(task, changed, self._check(task, changed.args, changed.kwargs))
+            wire = self._check(task, changed.args, changed.kwargs)
+            if _is_changed(changed, args, kwargs, principal):
+                self._authorise(task, changed.args, changed.kwargs, changed.principal, hint="")
+            sealed.append(self._seal(task, changed, wire))
+            return sealed[-1]
 
         call = OutgoingCall(task=task.name, args=args, kwargs=dict(kwargs), queue=task.queue, principal=principal)
-        prepared = around_send(self._powers.middleware, seal_changed)(call)
-        if not isinstance(prepared, Prepared):
-            raise OptionInvalid(f"{task.name}: a middleware's send() must return what call_next returned")
+        try:
+            prepared = around_send(self._powers.middleware, seal_changed)(call)
+            if not isinstance(prepared, Prepared):
+                raise OptionInvalid(f"{task.name}: a middleware's send() must return what call_next returned")
+        except BaseException:
+            self.drop(sealed)
+            raise
         return prepared
 
     def _check(self, task: Task[Any, Any, Any], args: Any, kwargs: Any) -> Wire:
@@ -184,8 +194,8 @@ class Dispatch:
             sealed=sealed,
         )
         self._check_size(task, body, call)
-        claim = self._dedupe(ring, task, call_id, expires)
         entry, parked_until = self._entry(ring, task, queue, call_id, body, delay, now)
+        claim = self._dedupe(ring, task, call_id, expires)  # last: whatever is refused after it would hold the key
         return Prepared(
             id=call_id,
             task=task.name,
@@ -226,7 +236,7 @@ class Dispatch:
         if fifo and group is None:
             raise OptionInvalid(
                 f"{task.name}: {queue!r} is a FIFO queue and needs a group: "
-                f"{_function(task)}.using(group=...).defer(...)"
+                f"{task.name.rpartition('.')[2]}.using(group=...).defer(...)"
             )
         dedupe = f"{call_id}.0" if fifo else None
         held = math.ceil(delay)
@@ -279,14 +289,31 @@ class Dispatch:
 
         Raises what the engine raises when none of a queue's calls could be sent and nothing went before.
         """
-        failed: list[tuple[Prepared, Exception]] = []
         todo = [call for call in calls if call.winner is None]
-        self._park([call for call in todo if call.parked_until is not None])
+        try:
+            failed = self._send(todo)
+        except BaseException:
+            self.drop(todo)
+            raise
+        lost = {call.id for call, _ in failed}
+        self._claims(todo, lost)
+        self._tell(todo, lost)
+        return failed
+
+    def drop(self, calls: Sequence[Prepared]) -> None:
+        """These are not sent after all: whoever comes next with their dedupe keys must not be told that they were."""
+        try:
+            self._claims([call for call in calls if call.winner is None], {call.id for call in calls})
+        except FnQueueError:
+            pass  # what cannot be released now lapses by itself; the caller has a greater trouble
+
+    def _send(self, todo: Sequence[Prepared]) -> list[tuple[Prepared, Exception]]:
+        failed: list[tuple[Prepared, Exception]] = []
+        sent_any = self._park([call for call in todo if call.parked_until is not None])
         by_queue: dict[str, list[Prepared]] = {}
         for call in todo:
             if call.parked_until is None:
                 by_queue.setdefault(call.queue, []).append(call)
-        sent_any = False
         for queue, group in by_queue.items():
             try:
                 failures = self._powers.broker.send(queue, [call.entry for call in group])
@@ -297,9 +324,6 @@ class Dispatch:
                 continue
             sent_any = True
             failed += [(group[f.index], SendRefused(f.code, f.text, sender_fault=f.sender_fault)) for f in failures]
-        lost = {call.id for call, _ in failed}
-        self._claims(todo, lost)
-        self._tell(todo, lost)
         return failed
 
     def _claims(self, calls: Sequence[Prepared], lost: set[str]) -> None:
@@ -310,7 +334,8 @@ class Dispatch:
                 else:
                     self._powers.dedupe.confirm(call.claim.key, call.id, until=call.claim.until)
 
-    def _park(self, calls: Sequence[Prepared]) -> None:
+    def _park(self, calls: Sequence[Prepared]) -> bool:
+        """Whether there were any."""
         parked = self._powers.parked
         for call in calls:
             if parked is not None and call.parked_until is not None:
@@ -322,6 +347,7 @@ class Dispatch:
                     until=call.expires_at,
                     group=call.entry.group,
                 )
+        return bool(calls)
 
     def _tell(self, calls: Sequence[Prepared], failed: set[str]) -> None:
         events = self._powers.events
@@ -353,8 +379,11 @@ def _with_option_hint(error: ArgumentsDoNotFit, task: Task[Any, Any, Any], kwarg
     )
 
 
-def _function(task: Task[Any, Any, Any]) -> str:
-    return task.name.rpartition(".")[2]
+def _is_changed(call: OutgoingCall, args: Any, kwargs: dict[str, Any], principal: Principal) -> bool:
+    """Whether a middleware made another call of it than the policy allowed. By identity: values may not compare."""
+    given, now = (*args, *kwargs.values()), (*call.args, *call.kwargs.values())
+    same = len(given) == len(now) and all(new is old for new, old in zip(now, given, strict=True))
+    return not same or call.kwargs.keys() != kwargs.keys() or call.principal != principal
 
 
 def _largest(call: OutgoingCall) -> str:

@@ -1,0 +1,136 @@
+"""Calls that were prepared and not sent leave nothing behind that keeps the next one from being sent."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from fnqueue import ArgumentError, PolicyDenied
+from fnqueue.errors import BrokerError, OptionInvalid
+from fnqueue.middleware import Middleware
+from fnqueue.policies import custom
+from tests.execution.helpers import Failing
+
+
+@pytest.fixture
+def seen(fn):
+    return []
+
+
+@pytest.fixture
+def note(fn, seen):
+    @fn.task(name="note")
+    def note(n: int) -> None:
+        seen.append(n)
+
+    return note
+
+
+def test_a_batch_that_fails_holds_no_dedupe_key(fn, drain, note, seen):
+    with pytest.raises(RuntimeError), fn.batch():
+        note.using(dedupe="k").defer(1)
+        raise RuntimeError
+    note.using(dedupe="k").defer(2)
+    drain()
+    assert seen == [2]
+
+
+def test_a_wrong_call_among_many_leaves_the_others_keys_free(fn, drain, note, seen):
+    with pytest.raises(ArgumentError):
+        fn.defer_many(note.using(dedupe="k"), [(1,), ("one",)])
+    note.using(dedupe="k").defer(2)
+    drain()
+    assert seen == [2]
+
+
+def test_a_send_that_fails_leaves_its_key_free(fn, drain, note, seen):
+    runtime = fn.runtime()
+    broker = Failing(runtime.engine.broker)
+    runtime.__dict__["engine"] = replace(runtime.engine, broker=broker)
+
+    def full(*_):
+        raise BrokerError("the disk is full")
+
+    broker.on["send"] = full
+    with pytest.raises(BrokerError):
+        note.using(dedupe="k").defer(1)
+    broker.on.clear()
+    note.using(dedupe="k").defer(2)
+    drain()
+    assert seen == [2]
+
+
+def test_a_refused_option_leaves_its_key_free(fn, drain, note, seen):
+    with pytest.raises(OptionInvalid):
+        note.using(queue="orders.fifo", dedupe="k").defer(1)  # no group
+    note.using(dedupe="k").defer(2)
+    drain()
+    assert seen == [2]
+
+
+def test_a_middleware_that_fails_after_the_seal_leaves_its_key_free(fn, drain, note, seen):
+    class Fails(Middleware):
+        def send(self, call, call_next):
+            call_next(call)
+            raise RuntimeError
+
+    fn.middleware.append(Fails())
+    with pytest.raises(RuntimeError):
+        note.using(dedupe="k").defer(1)
+    fn.middleware.clear()
+    fn.runtime().__dict__.pop("dispatch")
+    note.using(dedupe="k").defer(2)
+    drain()
+    assert seen == [2]
+
+
+def test_a_middleware_cannot_put_in_what_the_policy_refuses(fn, drain, seen):
+    class Changes(Middleware):
+        def send(self, call, call_next):
+            call.args = (666,)
+            return call_next(call)
+
+    @custom
+    def small(ctx):
+        return ctx.args["n"] < 10
+
+    @fn.task(name="pay", policy=small)
+    def pay(n: int) -> None:
+        seen.append(n)
+
+    fn.middleware.append(Changes())
+    with pytest.raises(PolicyDenied):
+        pay.defer(1)
+    assert drain() == 0
+
+
+def test_what_outlives_a_batch_that_it_was_started_in_sends_for_itself(fn, drain, note, seen):
+    async def later() -> None:
+        await asyncio.sleep(0)
+        note.defer(2)
+
+    async def main() -> None:
+        with fn.batch():
+            note.defer(1)
+            task = asyncio.ensure_future(later())
+        await task
+
+    asyncio.run(main())
+    drain()
+    assert seen == [1, 2]
+
+
+def test_a_batch_inside_a_batch_that_fails_takes_only_its_own_calls_with_it(fn, drain, note, seen):
+    with fn.batch() as outer:
+        note.defer(1)
+        with pytest.raises(RuntimeError), fn.batch():
+            note.defer(2)
+            raise RuntimeError
+        with fn.batch() as inner:
+            note.defer(3)
+        assert drain() == 0
+    drain()
+    assert seen == [1, 3]
+    assert [len(batch.handles) for batch in (outer, inner)] == [2, 1]
