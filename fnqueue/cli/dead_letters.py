@@ -2,8 +2,9 @@
 
 A message is received, and shown again at the end unless it was sent back or discarded. What its header says is
 shown as it says it, without proof: whoever can write to the queue can write that. No argument is ever opened.
-Sending back forgets the call's ended record, as only an operator may: otherwise the worker would find that
-the call ended already, and not run it.
+Sending back forgets the record of a call that failed, as only an operator may: otherwise the worker would find
+that the call ended already, and not run it. A success is never forgotten, nor is anything for a message whose tag
+is false: a copy put here by a stranger must not make a call run twice.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from fnqueue.security.principal import KINDS
 from fnqueue.state import replay, results
 
 HOLD_SECONDS = 60
+#: Of the task's record, and of the replay record.
+SUCCEEDED = ("SUCCESS", "done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +133,25 @@ class Visit:
     def _forget_ends(self, group: Sequence[Dead]) -> None:
         store = self._runtime.engine.store
         for dead in group:
-            if store is not None and dead.header is not None:
+            if store is not None and dead.header is not None and self._is_ours(dead):
                 for kind in (results.KIND, replay.KIND):
-                    store.delete(kind, dead.header.id)
+                    found = store.get(kind, dead.header.id)
+                    if found is not None and found.fields.get("state") not in SUCCEEDED:
+                        store.delete(kind, dead.header.id, if_version=found.version)
+
+    def _is_ours(self, dead: Dead) -> bool:
+        runtime = self._runtime
+        try:
+            envelope.verify(
+                dead.message.body,
+                keyring=runtime.ring(),
+                environment=runtime.settings.environment,
+                queue=binding(home(self.queue)),
+                now=runtime.clock.now(),
+            )
+        except EnvelopeError:
+            return False
+        return True
 
 
 def each(visit: Visit, limit: int | None, chosen: Callable[[Dead], bool], do: Callable[[Sequence[Dead]], None]) -> int:

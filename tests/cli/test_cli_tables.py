@@ -212,6 +212,26 @@ def test_what_is_sent_back_runs_again_also_when_it_is_once(fnqueue, dead, fn, wo
     assert json.loads(fnqueue("dlq", "show", "default", "--app", "shop", "--json").stdout) == []
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_sending_back_a_strangers_copy_makes_no_once_call_run_again(fnqueue, fn, work, edited):
+    from fnqueue.broker.base import Entry
+
+    ran = []
+    task = fn.registry.find("shop.give_up")
+    task.function = ran.append
+    handle = task.defer("hunter2")
+    broker = fn.runtime().engine.broker
+    (message,) = broker.receive("default", visibility_seconds=0)
+    body = message.body[:-1] + ("A" if message.body[-1] != "A" else "E") if edited else message.body
+    work()
+    assert handle.state == "SUCCESS"
+    broker.send("default__dead", [Entry(id="x", body=body), Entry(id="y", body=message.body)])
+    fnqueue("dlq", "redrive", "default", "--app", "shop")
+    work()
+    assert ran == ["hunter2"]
+    assert handle.state == "SUCCESS"
+
+
 def test_one_message_is_sent_back_by_its_id(fnqueue, dead):
     done = fnqueue("dlq", "redrive", "default", "--id", dead[1], "--app", "shop")
     assert done.stdout == "1 message sent back to default\n"
