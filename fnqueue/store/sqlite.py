@@ -56,7 +56,7 @@ class SqliteStore:
             now = self._clock.now()
             if if_version:
                 overwrite = sql.OVER_AT_FENCED if fenced else sql.OVER_AT
-                written = connection.execute(overwrite, (*row, now, if_version)).fetchone()
+                written = connection.execute(overwrite.text, overwrite.values((*row, now, if_version))).fetchone()
                 version = written and written[0]
             else:
                 overwrite = sql.OVER_EXPIRED if if_version == 0 else sql.OVER_FENCED if fenced else sql.OVER_ANY
@@ -108,7 +108,7 @@ class SqliteStore:
             if not new:
                 return total
             fields[name] = total + by
-            connection.execute(sql.WRITE_FIELDS, (kind, id, _encode(fields), expires_at))
+            connection.execute(sql.WRITE_FIELDS, (_encode(fields), expires_at, kind, id))
             return total + by
 
         return self._database.write(work)
@@ -117,7 +117,7 @@ class SqliteStore:
         def work(connection: Connection) -> tuple[bool, int]:
             new = self._mark(connection, kind, id, f"={member}")
             if new:
-                connection.execute(sql.COUNT_MEMBER, (kind, id, expires_at))
+                connection.execute(sql.COUNT_MEMBER, (expires_at, kind, id))
             return new, int(connection.execute(sql.MEMBERS, (kind, id)).fetchone()[0])
 
         return self._database.write(work)
@@ -183,11 +183,11 @@ class SqliteStore:
         return connection.execute(sql.MARK, (kind, id, mark)).rowcount == 1
 
 
-def _write(connection: Connection, row: _Row, now: float, overwrite: str) -> int | None:
+def _write(connection: Connection, row: _Row, now: float, overwrite: sql.Numbered) -> int | None:
     """The record's new version, or None where the condition of `overwrite` does not hold."""
     if connection.execute(sql.INSERT, row).rowcount == 1:
         return 1
-    written = connection.execute(overwrite, (*row, now)).fetchone()
+    written = connection.execute(overwrite.text, overwrite.values((*row, now))).fetchone()
     return int(written[0]) if written else None
 
 

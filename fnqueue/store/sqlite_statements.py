@@ -1,12 +1,14 @@
 """The tables of the SQLite store, and every statement that is run on them.
 
-Numbered parameters mean the same thing in all writes: ?1 kind, ?2 id, and so on as noted. What expired is absent to
-every statement. Knows nothing of Python's side of it.
+What expired is absent to every statement. Knows nothing of Python's side of it.
 """
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, Final
 
 STEPS: Final = (
     """
@@ -41,10 +43,26 @@ STEPS: Final = (
     """,
 )
 
+class Numbered:
+    """A statement in whose text ?1, ?2 stand for the first and second of its values, as often as they are needed.
+
+    SQLite can number by itself; but to Python's sqlite3 ?1 is a name, and from 3.12 on it warns of a sequence for names.
+    """
+
+    __slots__ = ("text", "values")
+
+    def __init__(self, text: str) -> None:
+        self.text = re.sub(r"\?\d+", "?", text)
+        #: The row in the order of the text.
+        self.values: Callable[[tuple[Any, ...]], tuple[Any, ...]] = itemgetter(
+            *[int(number) - 1 for number in re.findall(r"\?(\d+)", text)]
+        )
+
+
 # ?1 kind  ?2 id  ?3 bucket  ?4 sort  ?5 expires_at  ?6 fence  ?7 final  ?8 fields  ?9 now  ?10 version asked for
 INSERT: Final = """
     INSERT INTO store_record (kind, id, version, bucket, sort, expires_at, fence, final, fields)
-    VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING
+    VALUES (?, ?, 1, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 OVERWRITE: Final = """
     UPDATE store_record SET
@@ -55,46 +73,46 @@ OVERWRITE: Final = """
 """
 NOT_LATE: Final = " AND NOT final AND (fence IS NULL OR fence <= ?6)"
 AT: Final = " AND (expires_at IS NULL OR expires_at > ?9) AND version = ?10"
-OVER_ANY: Final = OVERWRITE + " RETURNING version"
-OVER_FENCED: Final = OVERWRITE + " AND (expires_at <= ?9 OR (TRUE" + NOT_LATE + ")) RETURNING version"
-OVER_EXPIRED: Final = OVERWRITE + " AND expires_at <= ?9 RETURNING version"
-OVER_AT: Final = OVERWRITE + AT + " RETURNING version"
-OVER_AT_FENCED: Final = OVERWRITE + AT + NOT_LATE + " RETURNING version"
+OVER_ANY: Final = Numbered(OVERWRITE + " RETURNING version")
+OVER_FENCED: Final = Numbered(OVERWRITE + " AND (expires_at <= ?9 OR (TRUE" + NOT_LATE + ")) RETURNING version")
+OVER_EXPIRED: Final = Numbered(OVERWRITE + " AND expires_at <= ?9 RETURNING version")
+OVER_AT: Final = Numbered(OVERWRITE + AT + " RETURNING version")
+OVER_AT_FENCED: Final = Numbered(OVERWRITE + AT + NOT_LATE + " RETURNING version")
 
 GET: Final = """
     SELECT kind, id, version, bucket, sort, expires_at, fence, final, fields FROM store_record
-    WHERE kind = ?1 AND id = ?2 AND (expires_at IS NULL OR expires_at > ?3)
+    WHERE kind = ? AND id = ? AND (expires_at IS NULL OR expires_at > ?)
 """
-# A range of pairs (sort, id): from ?3, ?4 to before ?5, ?6. `bucket <> ''` lets the partial index serve.
+# A range of pairs (sort, id): from one to before the other. `bucket <> ''` lets the partial index serve.
 QUERY: Final = """
     SELECT kind, id, version, bucket, sort, expires_at, fence, final, fields FROM store_record
-    WHERE kind = ?1 AND bucket = ?2 AND bucket <> '' AND (sort, id) >= (?3, ?4) AND (sort, id) < (?5, ?6)
-        AND (expires_at IS NULL OR expires_at > ?7)
+    WHERE kind = ? AND bucket = ? AND bucket <> '' AND (sort, id) >= (?, ?) AND (sort, id) < (?, ?)
+        AND (expires_at IS NULL OR expires_at > ?)
 """
-QUERY_OLDEST: Final = QUERY + " ORDER BY sort, id LIMIT ?8"
-QUERY_NEWEST: Final = QUERY + " ORDER BY sort DESC, id DESC LIMIT ?8"
+QUERY_OLDEST: Final = QUERY + " ORDER BY sort, id LIMIT ?"
+QUERY_NEWEST: Final = QUERY + " ORDER BY sort DESC, id DESC LIMIT ?"
 AFTER_ALL_TEXT: Final = b""  # SQLite sorts every blob after every text
 
-DELETE: Final = "DELETE FROM store_record WHERE kind = ?1 AND id = ?2 AND (expires_at IS NULL OR expires_at > ?3)"
-DELETE_EXPIRED: Final = "DELETE FROM store_record WHERE kind = ?1 AND id = ?2 AND expires_at <= ?3"
+DELETE: Final = "DELETE FROM store_record WHERE kind = ? AND id = ? AND (expires_at IS NULL OR expires_at > ?)"
+DELETE_EXPIRED: Final = "DELETE FROM store_record WHERE kind = ? AND id = ? AND expires_at <= ?"
 MAKE: Final = """
     INSERT INTO store_record (kind, id, version, bucket, sort, expires_at, final, fields)
-    VALUES (?1, ?2, 0, '', '', NULL, 0, ?3) ON CONFLICT DO NOTHING
+    VALUES (?, ?, 0, '', '', NULL, 0, ?) ON CONFLICT DO NOTHING
 """
-MARK: Final = "INSERT INTO store_mark (kind, id, mark) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING"
+MARK: Final = "INSERT INTO store_mark (kind, id, mark) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 WRITE_FIELDS: Final = """
-    UPDATE store_record SET version = version + 1, fields = ?3, expires_at = coalesce(?4, expires_at)
-    WHERE kind = ?1 AND id = ?2
+    UPDATE store_record SET version = version + 1, fields = ?, expires_at = coalesce(?, expires_at)
+    WHERE kind = ? AND id = ?
 """
 COUNT_MEMBER: Final = """
-    UPDATE store_record SET version = version + 1, members = members + 1, expires_at = coalesce(?3, expires_at)
-    WHERE kind = ?1 AND id = ?2
+    UPDATE store_record SET version = version + 1, members = members + 1, expires_at = coalesce(?, expires_at)
+    WHERE kind = ? AND id = ?
 """
 SWEEP: Final = """
     DELETE FROM store_record WHERE (kind, id) IN
-        (SELECT kind, id FROM store_record WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)
+        (SELECT kind, id FROM store_record WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
 """
 
-FIELDS: Final = "SELECT fields FROM store_record WHERE kind = ?1 AND id = ?2"
-MEMBERS: Final = "SELECT members FROM store_record WHERE kind = ?1 AND id = ?2"
-ANY_EXPIRED: Final = "SELECT 1 FROM store_record WHERE expires_at <= ?1 LIMIT 1"
+FIELDS: Final = "SELECT fields FROM store_record WHERE kind = ? AND id = ?"
+MEMBERS: Final = "SELECT members FROM store_record WHERE kind = ? AND id = ?"
+ANY_EXPIRED: Final = "SELECT 1 FROM store_record WHERE expires_at <= ? LIMIT 1"

@@ -24,7 +24,7 @@ _DUPLICATE = "SELECT message FROM fifo_dedupe WHERE queue = ? AND dedupe = ?"
 _REMEMBER = "INSERT INTO fifo_dedupe (queue, dedupe, message, expires_at) VALUES (?, ?, ?, ?)"
 _SEND = """
     INSERT INTO fifo_message (queue, group_id, head, ready_at, sent_at, dedupe, attributes, body)
-    VALUES (?1, ?2, NOT EXISTS (SELECT 1 FROM fifo_message WHERE queue = ?1 AND group_id = ?2), ?3, ?4, ?5, ?6, ?7)
+    VALUES (?, ?, NOT EXISTS (SELECT 1 FROM fifo_message WHERE queue = ? AND group_id = ?), ?, ?, ?, ?, ?)
 """
 _READY = "SELECT 1 FROM fifo_message WHERE queue = ? AND head = 1 AND ready_at <= ? LIMIT 1"
 _DUE = "SELECT min(ready_at) FROM fifo_message WHERE queue = ? AND head = 1 AND ready_at > ?"
@@ -34,9 +34,9 @@ _GROUP = """
     WHERE queue = ? AND group_id = ? AND id >= ? ORDER BY id LIMIT ?
 """
 _RECEIVE = """
-    UPDATE fifo_message SET ready_at = ?1, receives = receives + 1, received_at = ?2,
-                            first_received_at = coalesce(first_received_at, ?2)
-    WHERE id IN (SELECT value FROM json_each(?3))
+    UPDATE fifo_message SET ready_at = ?, receives = receives + 1, received_at = ?,
+                            first_received_at = coalesce(first_received_at, ?)
+    WHERE id IN (SELECT value FROM json_each(?))
     RETURNING id, receives, sent_at, first_received_at, group_id, dedupe, attributes, source, body
 """
 _DELETE = "DELETE FROM fifo_message WHERE queue = ? AND id = ? AND receives = ? AND ready_at > ?"
@@ -65,7 +65,7 @@ class FifoLine:
         if known is not None:
             return int(known[0])
         row = self._connection.execute(_SEND, (
-            queue, entry.group, self._now + self._queue.delay_seconds, self._now, dedupe,
+            queue, entry.group, queue, entry.group, self._now + self._queue.delay_seconds, self._now, dedupe,
             attributes_text(entry.attributes), entry.body,
         )).lastrowid or 0  # fmt: skip
         self._connection.execute(_REMEMBER, (queue, dedupe, row, self._now + quotas.DEDUPLICATION_SECONDS))
@@ -88,7 +88,7 @@ class FifoLine:
                 rows.extend(self._front(group, head, count - len(rows)))
         if not rows:
             return []
-        values = (self._now + visibility_seconds, self._now, json.dumps(rows))
+        values = (self._now + visibility_seconds, self._now, self._now, json.dumps(rows))
         taken: list[Delivered] = self._connection.execute(_RECEIVE, values).fetchall()
         places = {row: place for place, row in enumerate(rows)}
         taken.sort(key=lambda one: places[one[0]])

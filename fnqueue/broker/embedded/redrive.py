@@ -20,12 +20,15 @@ _FIRST = "SELECT min(id) FROM fifo_message WHERE queue = ? AND group_id = ?"
 _SET_HEAD = "UPDATE fifo_message SET head = ? WHERE id = ?"
 _BACK_STANDARD = """
     INSERT INTO message (queue, ready_at, sent_at, group_id, attributes, body)
-    SELECT ?2, ?3, ?3, group_id, attributes, body FROM message WHERE id = ?1
+    SELECT new.queue, new.now, new.now, group_id, attributes, body
+    FROM (SELECT ? AS queue, ? AS now) new, message WHERE id = ?
 """
 _BACK_FIFO = """
     INSERT INTO fifo_message (queue, group_id, head, ready_at, sent_at, dedupe, attributes, body)
-    SELECT ?2, group_id, NOT EXISTS (SELECT 1 FROM fifo_message x WHERE x.queue = ?2 AND x.group_id = m.group_id),
-           ?3, ?3, dedupe, attributes, body FROM fifo_message m WHERE id = ?1
+    SELECT new.queue, group_id,
+           NOT EXISTS (SELECT 1 FROM fifo_message x WHERE x.queue = new.queue AND x.group_id = m.group_id),
+           new.now, new.now, dedupe, attributes, body
+    FROM (SELECT ? AS queue, ? AS now) new, fifo_message m WHERE id = ?
 """
 _MOVE_STANDARD = (
     "SELECT id FROM message WHERE queue = ? AND ready_at <= ? ORDER BY ready_at, sent_at, receives LIMIT ?",
@@ -67,6 +70,6 @@ def move_back(connection: Connection, source: Queue, destination: Queue, now: fl
     """Up to `limit` visible messages in the order of their index, each as a new message. How many."""
     select, back, delete = _MOVE_FIFO if source.fifo else _MOVE_STANDARD
     found = connection.execute(select, (source.id, now, limit)).fetchall()
-    connection.executemany(back, [(row, destination.id, now) for (row,) in found])
+    connection.executemany(back, [(destination.id, now, row) for (row,) in found])
     connection.executemany(delete, found)
     return len(found)

@@ -21,10 +21,10 @@ _SEND = "INSERT INTO message (queue, ready_at, sent_at, group_id, attributes, bo
 _READY = "SELECT 1 FROM message WHERE queue = ? AND ready_at <= ? LIMIT 1"
 _DUE = "SELECT min(ready_at) FROM message WHERE queue = ? AND ready_at > ?"
 _RECEIVE = """
-    UPDATE message SET ready_at = ?1, receives = receives + 1, received_at = ?3,
-                       first_received_at = coalesce(first_received_at, ?3)
-    WHERE id IN (SELECT id FROM message WHERE queue = ?2 AND ready_at <= ?3
-                 ORDER BY ready_at, sent_at, receives LIMIT ?4)
+    UPDATE message SET ready_at = ?, receives = receives + 1, received_at = ?,
+                       first_received_at = coalesce(first_received_at, ?)
+    WHERE id IN (SELECT id FROM message WHERE queue = ? AND ready_at <= ?
+                 ORDER BY ready_at, sent_at, receives LIMIT ?)
     RETURNING id, receives, sent_at, first_received_at, group_id, NULL, attributes, source, body
 """
 _DELETE = "DELETE FROM message WHERE queue = ? AND id = ? AND receives = ?"
@@ -34,7 +34,7 @@ _HIDE = "UPDATE message SET ready_at = ? WHERE id = ?"
 _SWEEP = """
     DELETE FROM message WHERE id IN (
         SELECT id FROM message
-        WHERE queue = ?1 AND ready_at <= ?2 + 900 AND ready_at <= ?3 AND sent_at <= ?2 LIMIT 5000)
+        WHERE queue = ? AND ready_at <= ? + 900 AND ready_at <= ? AND sent_at <= ? LIMIT 5000)
 """
 _PURGE = "DELETE FROM message WHERE id IN (SELECT id FROM message WHERE queue = ? LIMIT ?)"
 
@@ -64,7 +64,8 @@ class StandardLine:
         return due  # type: ignore[no-any-return]
 
     def receive(self, count: int, visibility_seconds: float) -> list[Delivered]:
-        values = (self._now + visibility_seconds, self._queue.id, self._now, count)
+        now = self._now
+        values = (now + visibility_seconds, now, now, self._queue.id, now, count)
         taken: list[Delivered] = self._connection.execute(_RECEIVE, values).fetchall()
         taken.sort()  # by row: RETURNING has no order
         oldest, most = self._oldest, self._queue.max_receive_count
@@ -81,7 +82,7 @@ class StandardLine:
         if len(dead) < len(unwanted):
             expired = [(row,) for row, sent_at in unwanted if sent_at <= self._oldest]
             self._connection.executemany("DELETE FROM message WHERE id = ?", expired)
-            self._connection.execute(_SWEEP, (self._queue.id, self._oldest, self._now))
+            self._connection.execute(_SWEEP, (self._queue.id, self._oldest, self._now, self._oldest))
 
     def delete(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         self._connection.executemany(_DELETE, deliveries)
