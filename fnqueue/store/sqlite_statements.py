@@ -43,10 +43,11 @@ STEPS: Final = (
     """,
 )
 
+
 class Numbered:
     """A statement in whose text ?1, ?2 stand for the first and second of its values, as often as they are needed.
 
-    SQLite can number by itself; but to Python's sqlite3 ?1 is a name, and from 3.12 on it warns of a sequence for names.
+    SQLite can number by itself, but to Python ?1 is a name: from 3.12 on it warns when a sequence is given for names.
     """
 
     __slots__ = ("text", "values")
