@@ -121,7 +121,7 @@ def test_a_message_replayed_after_its_success_never_runs_again(fn, drain, sealed
 def test_rubbish_goes_to_the_dead_letter_queue_at_a_bounded_rate_and_the_rest_is_deleted_with_its_hash(
     fn, drain, sealed
 ):
-    body, runs = sealed
+    _body, _runs = sealed
     told = []
     fn.on(MessageRefused, told.append)
     for number in range(25):
