@@ -11,18 +11,23 @@ from typing import Any
 
 from fnqueue import codec
 from fnqueue.clock import Clock, to_datetime
-from fnqueue.errors import OptionInvalid, ResultUnreadable, StoreMissing, TokenInvalid
+from fnqueue.errors import OptionInvalid, ResultUnreadable, StoreMissing, TaskError, TokenInvalid
 from fnqueue.runtime import Runtime
 from fnqueue.security import tokens
 from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal
-from fnqueue.state.results import Results, TaskRecord
+from fnqueue.state.results import RESULT_TOO_LARGE, Results, TaskRecord
 from fnqueue.task.handle import Handle, Result, State, pause
 from fnqueue.task.task import Task
 
 REVOKED_FOR_SECONDS = 1_209_600.0  # SQS's longest retention: no message outlives the mark that stops it
 
 ASKS = " asks"  # in a token's subject: made from a bare id, so the task's `read` policy decides at each reading
+
+
+TOO_LARGE = TaskError(
+    "ResultTooLarge", "it returned more than a store keeps in one record (256 KiB): return where it is, as a path or id"
+)
 
 
 class StoreReads:
@@ -37,7 +42,7 @@ class StoreReads:
 
     def record(self, handle: Handle[Any]) -> Result[Any]:
         found = self._results("reading a state or result").read(handle.id)
-        if found is None:
+        if found is None or not found.readable:  # one that no key of ours sealed says nothing
             known = handle.expires_at is not None and self.clock.now() < handle.expires_at
             return Result(id=handle.id, task=handle.task, state="PENDING" if known else "UNKNOWN")
         if not self._may_read(found):
@@ -113,7 +118,7 @@ def to_result(record: TaskRecord, task: Task[Any, Any, Any] | None = None) -> Re
         task=record.task,
         state=state,
         value=result_value(record.value_json, task) if record.value_json is not None else None,
-        error=record.error,
+        error=TOO_LARGE if record.reason == RESULT_TOO_LARGE else record.error,
         progress=record.progress,
         attempts=record.attempts,
         deferred_at=to_datetime(record.deferred_at) if record.deferred_at is not None else None,

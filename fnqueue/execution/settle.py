@@ -16,14 +16,14 @@ from typing import Any
 from fnqueue.broker.base import Broker, Entry, Failure, Receipt
 from fnqueue.broker.names import binding
 from fnqueue.clock import Clock
-from fnqueue.errors import BrokerError, BrokerRefused, QueueMissing
+from fnqueue.errors import BrokerError, BrokerRefused, QueueMissing, VersionConflict
 from fnqueue.events import EngineTrouble, Events, LeaseLost
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.plan import Plan, Planner, backoff
 from fnqueue.outcome import Outcome
 from fnqueue.state.parked import Parked
 from fnqueue.state.replay import Replay
-from fnqueue.state.results import Results
+from fnqueue.state.results import KIND, Results
 from fnqueue.store.base import Record, Store
 
 Ended = tuple[Delivery, Outcome]
@@ -113,7 +113,8 @@ class Settler:
 
     def _stands(self, store: Store, plan: Plan, written: Sequence[Record | None]) -> bool:
         """Whether the message is still this plan's to end. `written`: the store's answers to its records."""
-        refused = [record for record, taken in zip(plan.records, written, strict=True) if taken is None]
+        answers = zip(plan.records, written, strict=True)
+        refused = [record for record, taken in answers if taken is None and not self._overrules(store, record)]
         if not refused:
             return True
         found = store.get(refused[0].kind, refused[0].id)
@@ -123,6 +124,21 @@ class Settler:
         if not _is_same(found, refused[0]):
             # It ended otherwise before: the message may go, and nothing follows from this run.
             plan.parking, plan.sends, plan.hide_seconds, plan.event = [], [], None, None
+        return True
+
+    def _overrules(self, store: Store, record: Record) -> bool:
+        """Whether what stands there was sealed by no key of ours, and is replaced: it is no twin's word, and must
+        neither end a call that is to be run again nor have one run for ever."""
+        results = self._powers.results
+        if results is None or record.kind != KIND:
+            return False
+        found = store.get(record.kind, record.id)
+        if found is None or results.proves(found):
+            return False
+        try:
+            store.put(record, if_version=found.version)
+        except VersionConflict:
+            return False
         return True
 
     # ---------------------------------------------------------------- sends

@@ -237,6 +237,10 @@ class Results:
         merged = heapq.merge(*shards, key=attrgetter("sort"), reverse=True)
         return [record for record, _ in zip(merged, range(limit), strict=False)]
 
+    def proves(self, record: Record) -> bool:
+        """Whether a key of ours sealed it. If not, whoever wrote it can write to the store, and no more."""
+        return self._opened(record).readable
+
     # ---------------------------------------------------------------- records
 
     def _record(

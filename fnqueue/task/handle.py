@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from fnqueue.clock import Clock
-from fnqueue.errors import ResultTimeout, TaskError, TaskFailed
+from fnqueue.errors import ResultTimeout, ResultUnreadable, TaskError, TaskFailed
 from fnqueue.state.results import TERMINAL, Progress
 
 R = TypeVar("R")
@@ -70,7 +70,7 @@ class Handle(Generic[R]):
         """Wait for the end and return what the function returned. None waits for ever.
 
         Raises TaskFailed (FAILURE, REVOKED, EXPIRED, DENIED), ResultTimeout, NotYetSent (held for a commit),
-        StoreMissing.
+        ResultUnreadable (it returned more than a store keeps), StoreMissing.
         """
         clock = self._reads.clock
         started, pause = clock.monotonic(), 0.002
@@ -99,6 +99,8 @@ class Handle(Generic[R]):
     def _value(self, found: Result[R]) -> R:
         if found.state != "SUCCESS":
             raise TaskFailed(self.id, found.state, found.error)
+        if found.error is not None:  # it ran, and what it returned is not there
+            raise ResultUnreadable(f"task {self.id} ({found.task}) succeeded, and {found.error.message}")
         return cast("R", found.value)
 
     def __eq__(self, other: object) -> bool:
