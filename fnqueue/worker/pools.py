@@ -9,6 +9,7 @@ Knows the executor; knows no broker and no store.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
 import threading
 from collections import deque
@@ -76,7 +77,8 @@ class ThreadPool:
 
     def _execute(self, delivery: Delivery) -> Outcome | Run:
         try:
-            return self._executor.execute(delivery)
+            # In a context of its own: what a task leaves set (a principal, say) is not for the next of this thread.
+            return contextvars.copy_context().run(self._executor.execute, delivery)
         except BaseException as error:
             return _unforeseen(error)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
-from fnqueue import DeadLetter
+from fnqueue import DeadLetter, Principal
 from tests.worker.helpers import eventually, queue_in, working
 
 
@@ -95,3 +96,22 @@ def test_progress_may_name_a_file_that_utf_8_cannot_say(fn):
 
     with working(fn):
         assert walk.defer().result() == "done"
+
+
+def test_what_a_task_leaves_set_is_not_there_for_the_next_one_of_its_thread(fn):
+    left: ContextVar[str] = ContextVar("left", default="nothing")
+    open_blocks = []
+
+    @fn.task(name="forgets")
+    def forgets() -> None:
+        left.set("something")
+        open_blocks.append(fn.as_principal(Principal(id="root", roles=frozenset({"admin"}))))
+        open_blocks[-1].__enter__()
+
+    @fn.task(name="looks")
+    def looks() -> list[str]:
+        return [left.get(), str(fn.current_principal())]
+
+    with working(fn, concurrency=1):
+        forgets.defer().result()
+        assert looks.defer().result() == ["nothing", "nobody"]
