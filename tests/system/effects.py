@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,16 @@ async def coroutine(seconds: float) -> None:
     note("effect", current_task.id, current_task.attempt)
 
 
-@fn.task(name="flaky", retry=Backoff(10, first_seconds=0.1, max_seconds=0.5))
-def flaky(seconds: float, failures: int) -> None:
-    """Fails as often as that, then works."""
+@fn.task(name="most", at_most_once=True)
+def most(seconds: float) -> None:
     effect(seconds)
-    if current_task.attempt <= failures:
-        raise OSError("not yet")
+
+
+@fn.task(name="poison")
+def poison() -> None:
+    """Takes its worker along, as a bug in C code or the kernel's lack of memory does."""
+    note("start", current_task.id, current_task.attempt)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @fn.task(name="step", queue="steps.fifo", retry=Backoff(10, first_seconds=0, jitter=False))
@@ -78,5 +83,5 @@ def until(context: Any, path: str, least_seconds: float) -> int:
 
 fn.on(TaskSucceeded, lambda event: note("settled", event.id, event.attempt))
 fn.on(TaskReleased, lambda event: note("released", event.id, event.attempt))
-fn.on(MessageRefused, lambda event: note("refused", event.id or "-", event.code))
+fn.on(MessageRefused, lambda event: note("refused", event.id or event.body_sha256 or "-", event.code))
 fn.on(EngineTrouble, lambda event: note("trouble", event.what.replace(" ", "-"), type(event).__name__))

@@ -126,17 +126,20 @@ class Fleet:
         return self.left(dead_letter(queue))
 
     def said(self) -> str:
+        """All that the workers logged."""
         path = self.folder / "workers.log"
-        return path.read_text(errors="replace")[-3000:] if path.exists() else ""
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def wait(self, done: Callable[[], Any], seconds: float, what: str = "") -> Any:
         """What `done` returns once it is true."""
         until = time.monotonic() + seconds
         while not (found := done()):
             for worker in self.workers:
-                assert worker.poll() is None, f"worker {worker.pid} ended with {worker.returncode}: {self.said()}"
+                assert worker.poll() is None, (
+                    f"worker {worker.pid} ended with {worker.returncode}: {self.said()[-3000:]}"
+                )
             if time.monotonic() > until:
-                raise AssertionError(f"not within {seconds} s: {what or done}\n{self.said()}")
+                raise AssertionError(f"not within {seconds} s: {what or done}\n{self.said()[-3000:]}")
             time.sleep(0.05)
         return found
 

@@ -180,6 +180,52 @@ def test_an_idle_worker_is_gone_within_a_second(fleet: Fleet) -> None:
 
 
 @pytest.mark.timeout(120)
+def test_at_most_once_is_never_begun_twice_whoever_is_killed(fleet: Fleet, dice: random.Random) -> None:
+    most, calls = fleet.task("most"), set[str]()
+
+    def feed() -> None:
+        if fleet.left() < 50:
+            calls.update(handle.id for handle in fleet.fn.defer_many(most, [(dice.uniform(0, 0.05),)] * 100))
+
+    for _ in range(2):
+        fleet.start(visibility_seconds="2")
+    for _ in range(6):
+        worker = busy_one(fleet, dice, feed)
+        time.sleep(dice.uniform(0, 0.3))
+        fleet.kill(worker)
+        fleet.start(visibility_seconds="2")
+    fleet.wait(lambda: fleet.left() == 0, 60)
+    for worker in list(fleet.workers):
+        assert fleet.stop(worker) == 0
+    starts = fleet.by_call("start")
+    assert [call for call in calls if len(starts.get(call, [])) > 1] == []
+    lost = len(starts) - len(fleet.by_call("effect"))
+    print(f"{len(calls):,} calls, 6 kills: {lost} begun and lost, {len(calls) - len(starts)} deleted and not begun")
+    assert lost > 0, "no kill hit a running task: the test proves nothing"
+
+
+@pytest.mark.timeout(120)
+def test_a_call_that_kills_every_worker_is_dead_lettered_and_the_others_run(fleet: Fleet) -> None:
+    poisonous = fleet.task("poison").defer()
+    others = {handle.id for handle in fleet.fn.defer_many(fleet.task("work"), [(0.01,)] * 200)}
+    workers = [fleet.start(visibility_seconds="2")]
+    began = time.monotonic()
+    while poisonous.state != "FAILURE":
+        if workers[-1].poll() is not None:
+            fleet.workers.remove(workers[-1])
+            workers.append(fleet.start(visibility_seconds="2"))
+        assert time.monotonic() - began < 60
+        time.sleep(0.05)
+    assert len(fleet.by_call("start")[poisonous.id]) == 4, "the start that is not written down, and three that are"
+    assert "max_crashes=3" in poisonous.record().error.message
+    fleet.wait(lambda: fleet.by_call("effect").keys() == others, 30)
+    fleet.wait(lambda: fleet.left() == 0, 10)
+    broker = fleet.fn.runtime().engine.broker
+    (dead,) = broker.receive("default__dead", visibility_seconds=0)
+    assert dead.attributes["reason"] == "CRASHED"
+
+
+@pytest.mark.timeout(120)
 def test_a_group_keeps_its_order_across_retries_and_kills(fleet: Fleet, dice: random.Random, full: bool) -> None:
     step, groups, length = fleet.task("step"), "abcdef", 60 if full else 25
     for n in range(length):
