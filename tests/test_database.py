@@ -461,7 +461,7 @@ class TestOtherProcesses:
         assert all_of(new) == all_of(old) == ["a", "b"]
 
     def test_a_busy_process_does_not_starve_another(self, path: Path, open_notes: Callable[..., Database]) -> None:
-        notes = open_notes(path)
+        notes = open_notes(path, busy_seconds=5)
         notes.write(add("start"))
         with another_process("say('ready')\nwhile True: notes.write(add('busy'))", path) as process:
             assert heard(process) == "ready"

@@ -279,6 +279,7 @@ class TestOrder:
         clock.advance(seconds=1)
         put(broker, "second")
         (first,) = take(broker, count=1)
+        clock.advance(seconds=1)
         broker.change_visibility(QUEUE, [(first.receipt, 0)])
         assert bodies(take(broker, count=1)) == ["first"]
 
@@ -364,6 +365,9 @@ class TestDeadLetters:
             for _ in range(lives):
                 assert len(take(broker, queue, 1, hidden=0)) == 1
             assert take(broker, queue) == []
+        (locks,) = take(broker, "dead.fifo", 1)
+        assert take(broker, "dead.fifo") == []
+        broker.change_visibility("dead.fifo", [(locks.receipt, 0)])
         dead = take(broker, "dead.fifo")
         assert bodies(dead) == ["a-low", "a-low-2", "a-high"]
         assert broker.delete("dead.fifo", receipts(dead)) == []

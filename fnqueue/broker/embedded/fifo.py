@@ -8,7 +8,6 @@ locked message blocks what is behind it but not what is in front. (F8 to F14 of 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 
 from fnqueue import quotas
@@ -88,7 +87,7 @@ class FifoLine:
                 rows.extend(self._front(group, head, count - len(rows)))
         if not rows:
             return []
-        values = (self._now + visibility_seconds, self._now, self._now, json.dumps(rows))
+        values = (self._now + visibility_seconds, self._now, self._now, f"[{','.join(map(str, rows))}]")
         taken: list[Delivered] = self._connection.execute(_RECEIVE, values).fetchall()
         places = {row: place for place, row in enumerate(rows)}
         taken.sort(key=lambda one: places[one[0]])

@@ -5,13 +5,17 @@ Knows nothing of receipts' texts or of waiting.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from fnqueue.broker.base import Entry
 from fnqueue.broker.embedded.checks import Delivery, Fault
 from fnqueue.database import Connection
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, str]).decode
 
 Delivered = tuple[int, int, float, float, str | None, str | None, str | None, str | None, str]
 """One delivery as the tables have it: row, receives, sent_at, first_received_at, group, dedupe, attributes (JSON),
@@ -69,8 +73,8 @@ def count_in(connection: Connection, table: str, queue: int, now: float, oldest:
 
 
 def attributes_text(attributes: Mapping[str, str]) -> str | None:
-    return json.dumps(dict(attributes), ensure_ascii=False, separators=(",", ":")) if attributes else None
+    return _encode(dict(attributes)).decode() if attributes else None
 
 
 def attributes_of(text: str | None) -> dict[str, str]:
-    return json.loads(text) if text else {}
+    return _decode(text) if text else {}
