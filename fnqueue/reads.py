@@ -54,7 +54,15 @@ class StoreReads:
         if control is None:
             raise StoreMissing("cancel()")
         now = self.clock.now()
-        control.revoke(handle.id, until=max(handle.expires_at or 0, now + REVOKED_FOR_SECONDS))
+        control.revoke(handle.id, until=max(self._expiry(handle), now + REVOKED_FOR_SECONDS))
+
+    def _expiry(self, handle: Handle[Any]) -> float:
+        """The call's, as far as it is known: a call may wait in the store for longer than any message lives."""
+        runtime = self._runtime
+        if handle.expires_at is not None or runtime.parked is None or runtime.results is None:
+            return handle.expires_at or 0
+        record = runtime.results.read(handle.id)
+        return max(runtime.parked.kept_until(handle.id) or 0, record.expires_at if record is not None else 0)
 
     def status_token(self, handle: Handle[Any], expires_seconds: float) -> str:
         if not 1 <= expires_seconds <= 31_536_000:

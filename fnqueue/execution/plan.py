@@ -47,6 +47,8 @@ from fnqueue.store.base import Record
 
 HOSTILE_PER_MINUTE = 10
 KEEP_FAILURE_SECONDS = 604_800.0
+#: The largest that is read. Parked once more it would look like an older one, and be taken for superseded.
+GENERATION_MAX = 999_999
 #: A body beyond this goes to the dead-letter queue without its reason, or the queue would not take it.
 ROOM_FOR_ATTRIBUTES = quotas.BODY_BYTES_MAX - 256
 
@@ -283,11 +285,14 @@ class Planner:
     def _later(self, plan: Plan, seconds: float, attempts: int) -> None:
         """Hide, park, or without a store send again with a delay."""
         delivery = plan.delivery
+        parks = self.parked is not None and delivery.generation < GENERATION_MAX
         if self._can_hide(delivery, seconds):
             self._hide(plan, seconds)
-            plan.park = self.parked is not None
-        elif self.parked is not None:
+            plan.park = parks
+        elif parks:
             self.park(plan, seconds)
+        elif self.parked is not None:
+            self._hide(plan, min(seconds, quotas.HIDE_SECONDS_MAX))
         elif is_fifo(delivery.queue):
             self._hide(plan, seconds)
         else:
@@ -360,8 +365,7 @@ class Planner:
         if not self.has_dead_letter(target):
             return False
         entry_id = delivery.id or delivery.message.message_id
-        fifo = is_fifo(delivery.queue)
-        attributes = {"reason": code, "source": delivery.queue}
+        fifo, attributes = is_fifo(delivery.queue), {"reason": code, "source": delivery.queue}
         plan.sends.append(
             (
                 target,

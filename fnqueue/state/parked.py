@@ -105,6 +105,11 @@ class Parked:
         """Whether this generation of a message was parked: it waits here, or was sent."""
         return self._store.get(KIND, f"{id}.{generation}") is not None
 
+    def kept_until(self, id: str) -> float | None:
+        """Until when a call that was deferred with a long delay is kept here; None: it was not, or has been sent."""
+        found = self._store.get(KIND, f"{id}.0")
+        return None if found is None else found.expires_at
+
     # ---------------------------------------------------------------- sending what is due
 
     def due(self, now: float, limit: int = 100) -> list[Record]:
@@ -119,7 +124,8 @@ class Parked:
         return int(min(firsts)) / 1000 if firsts else None
 
     def claim(self, record: Record, *, lease_seconds: float = 60) -> Claimed | None:
-        """None: another ticker was faster, or parts of a large body are not there (they come with the next parking)."""
+        """None: another ticker was faster, parts of a large body are not there (they come with the next parking), or
+        it is no record of a message."""
         lease = Record(
             kind=KIND,
             id=record.id,
@@ -133,8 +139,11 @@ class Parked:
             leased = self._store.put(lease, if_version=record.version)
         except VersionConflict:
             return None
-        body = self._body(leased)
-        return None if body is None else _claimed(leased, body)
+        try:
+            body = self._body(leased)
+            return None if body is None else _claimed(leased, body)
+        except TypeError:
+            return None  # not of our making, and it must not keep the others
 
     def sent(self, *claims: Claimed) -> None:
         """The queue has them. Right for a claim that has lapsed, too: the message is sent, whoever sent it."""

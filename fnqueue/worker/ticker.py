@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnqueue.broker.base import Broker, Entry
 from fnqueue.broker.names import is_fifo
 from fnqueue.clock import Clock
-from fnqueue.errors import BrokerError, FnQueueError
+from fnqueue.errors import FnQueueError
 from fnqueue.events import EngineTrouble, Events
 from fnqueue.state.parked import Claimed, Parked
 from fnqueue.store.base import Store
@@ -69,7 +69,7 @@ class Ticker(threading.Thread):
     def _send(self, queue: str, claims: list[Claimed]) -> int:
         try:
             failures = self._powers.broker.send(queue, [_entry(claim) for claim in claims])
-        except BrokerError as error:  # one queue's trouble is not the others'; the claims lapse, and it is tried again
+        except FnQueueError as error:  # one queue's trouble is not the others'; the claims lapse, and it is tried again
             self._trouble(queue, error)
             return 0
         lost = {failure.index for failure in failures}
