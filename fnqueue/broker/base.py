@@ -95,7 +95,7 @@ class Broker(Protocol):
 
     #: Most messages one `receive` may give: 10 on SQS, 64 on the embedded engine.
     receive_max: int
-    #: Most entries one `send`, `delete` or `change_visibility` takes in one trip. Longer batches are split by the broker.
+    #: Most entries that `send`, `delete` or `change_visibility` takes in one trip. Longer batches are split.
     batch_max: int
     #: True when queues come into being at first use (embedded; SQS endpoints on loopback).
     creates_queues: bool
@@ -122,7 +122,7 @@ class Broker(Protocol):
         ...
 
     def delete(self, queue: str, receipts: Sequence[Receipt]) -> list[Failure]:
-        """End these deliveries. Deleting twice is no failure. A receipt that a newer delivery replaced deletes nothing."""
+        """End these deliveries. Twice is no failure; a receipt that a newer delivery replaced deletes nothing."""
         ...
 
     def change_visibility(
