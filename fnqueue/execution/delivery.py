@@ -6,12 +6,21 @@ outside: the heartbeat replaces `receipt`, `record` and `once` with later ones, 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from fnqueue.broker.base import Message, Receipt
 from fnqueue.context import TaskContext
+from fnqueue.security.envelope import Verified
 from fnqueue.state.replay import Taken
 from fnqueue.state.results import TaskRecord
+
+
+class Opened(NamedTuple):
+    """A message that was opened before its turn. `until`: how long that holds, on the monotonic clock."""
+
+    message: Verified
+    sealed: dict[str, Any]
+    until: float
 
 
 class Delivery:
@@ -36,6 +45,7 @@ class Delivery:
         "message",
         "not_before_hint",
         "once",
+        "opened",
         "principal",
         "queue",
         "receipt",
@@ -57,6 +67,7 @@ class Delivery:
         self.generation = _count(message.attributes.get("g"))
         self.attempts_hint = _count(message.attributes.get("a"))  # without a store: runs before this message was sent
         self.not_before_hint = _seconds(message.attributes.get("n"))  # without a store: more hops of a long wait
+        self.opened: Opened | None = None
         self.id: str | None = None  # None until the tag is proven
         self.task: Any = None
         self.task_name: str | None = None

@@ -1,6 +1,6 @@
 """From a received message to exactly one Outcome: open, authorise, look at the record, run.
 
-A pipe of small steps; each returns or raises `_End` with the outcome, and no exception leaves `execute`.
+A pipe of small steps; each returns or raises `End` with the outcome, and no exception leaves `execute`.
 Nothing is written for a first delivery: reading and writing records is for redeliveries, for `once`
 and for what the settlement does. The powers (keys, records, the principal's loader) are handed in.
 Knows no broker: a delivery is given, and what becomes of its message is `settle`'s.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -33,12 +33,11 @@ from fnqueue.execution.coroutines import Runner
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.limits import SoftLimits
 from fnqueue.execution.lookback import look_back, recall
+from fnqueue.execution.opening import End, Opener, subject
 from fnqueue.execution.powers import Powers
 from fnqueue.execution.texts import error_text
 from fnqueue.middleware import Middleware, around_execute
 from fnqueue.outcome import ENDED, UNKNOWN, DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
-from fnqueue.security.envelope import Verified, verify
-from fnqueue.security.ids import milliseconds
 from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal, service
 from fnqueue.task.options import Backoff
@@ -59,13 +58,6 @@ class Run:
     retry: Backoff
 
 
-class _End(Exception):
-    """A step came to the outcome."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-
-
 @dataclass(slots=True)
 class Executor:
     """Safe between threads: all state is in the delivery. `revoked` is the heartbeat's snapshot of ids."""
@@ -73,9 +65,11 @@ class Executor:
     powers: Powers
     revoked: frozenset[str] = frozenset()
     _limits: SoftLimits = field(init=False)
+    _opener: Opener = field(init=False)
 
     def __post_init__(self) -> None:
         self._limits = self.powers.limits or SoftLimits(self.powers.clock)
+        self._opener = Opener(self.powers)
 
     # ---------------------------------------------------------------- the pipe
 
@@ -84,7 +78,7 @@ class Executor:
         try:
             task, sealed = self._open(delivery)
             return self._in_thread(delivery, task, sealed)
-        except _End as end:
+        except End as end:
             return end.outcome
         except EnvelopeError as error:
             return self._refused(delivery, error.code, error.detail)
@@ -126,36 +120,16 @@ class Executor:
 
     # ---------------------------------------------------------------- open
 
-    def _open(self, delivery: Delivery) -> tuple[Task[Any, Any, Any], dict[str, Any]]:
-        powers = self.powers
-        verified = verify(
-            delivery.body,
-            keyring=powers.keys(),
-            environment=powers.environment,
-            queue=binding(delivery.queue),
-            now=powers.clock.now(),
-        )
-        _identify(delivery, verified)
-        delivery.task = task = powers.find(verified.task)
-        self._check_times(delivery, verified)
-        verified.check_limits(lambda name: task is not None)
-        assert task is not None
-        sealed = verified.unseal()
-        if verified.id in self.revoked:
-            delivery.principal = _subject(sealed)
-            raise _End(self._refused(delivery, "REVOKED", ""))
-        return task, sealed
+    def open_ahead(self, deliveries: Sequence[Delivery]) -> None:
+        """What a worker does with a whole receive before its messages' turns come. See `opening`."""
+        self._opener.ahead(deliveries)
 
-    def _check_times(self, delivery: Delivery, verified: Verified) -> None:
-        try:
-            verified.check_times()
-        except EnvelopeError as error:
-            if error.code == "EXPIRED":
-                delivery.principal = _subject(verified.unseal())  # who may read that it expired
-            raise
-        wait = delivery.not_before_hint - self.powers.clock.now()
-        if wait > 0 and self.powers.results is None:
-            raise _End(Refused("NOT_YET", "", retry_after_seconds=wait))
+    def _open(self, delivery: Delivery) -> tuple[Task[Any, Any, Any], dict[str, Any]]:
+        task, sealed = self._opener.open(delivery)
+        if delivery.id in self.revoked:
+            delivery.principal = subject(sealed)
+            raise End(self._refused(delivery, "REVOKED", ""))
+        return task, sealed
 
     def _refused(self, delivery: Delivery, code: str, detail: str) -> Outcome:
         """A refusal that ends the call takes up what earlier deliveries recorded: it may have ended before."""
@@ -169,16 +143,16 @@ class Executor:
 
     def _admit(self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any]) -> Run:
         signed = Principal.from_wire(sealed["p"])
-        delivery.principal = _subject(sealed)
+        delivery.principal = f"{signed.kind}:{signed.id}"
         try:
             args, kwargs = task.binder.decode(sealed.get("args", []), sealed.get("kwargs", {}))
         except ArgumentError as error:
-            raise _End(self._refused(delivery, "DECODE", str(error))) from None
+            raise End(self._refused(delivery, "DECODE", str(error))) from None
         principal = self._authorise(delivery, task, signed, args, kwargs)
         retry = task.retry.changed_by_wire(sealed["ry"]) if sealed.get("ry") else task.retry
         end = look_back(delivery, task, self.powers)
         if end is not None:
-            raise _End(end)
+            raise End(end)
         delivery.context = self._context(delivery, task, principal, sealed)
         return Run(delivery, task, args, kwargs, retry)
 
@@ -188,9 +162,9 @@ class Executor:
         try:
             principal = self.powers.load_principal(signed)
         except Exception as error:
-            raise _End(_not_now(delivery, error_text(error))) from None
+            raise End(_not_now(delivery, error_text(error))) from None
         if principal is None:
-            raise _End(self._refused(delivery, "DENIED", f"the {signed.kind} is gone or inactive"))
+            raise End(self._refused(delivery, "DENIED", f"the {signed.kind} is gone or inactive"))
         decision = self.powers.policy_of(task).decide(
             PolicyContext(
                 phase="execute",
@@ -201,9 +175,9 @@ class Executor:
             )
         )
         if decision.verdict == "error":
-            raise _End(_not_now(delivery, TaskError("PolicyUndecided", decision.reason)))
+            raise End(_not_now(delivery, TaskError("PolicyUndecided", decision.reason)))
         if decision.verdict != "allow":
-            raise _End(self._refused(delivery, "DENIED", decision.reason))
+            raise End(self._refused(delivery, "DENIED", decision.reason))
         if task.options.runs_as is not None:
             return service(task.options.runs_as).through(delivery.principal or "")
         return principal
@@ -278,14 +252,19 @@ class Executor:
         delivery = run.delivery
         token = running.set(delivery.context)
         try:
-            with self._limits.within(run.task.options.soft_time_limit_seconds):
-                value = run.task.function(*self._arguments(run), **run.kwargs)
-            return self._returned(run, value)
+            return self._returned(run, self._value(run))
         except BaseException as error:
             return self._raised(run, error)
         finally:
             delivery.finished_at = self.powers.clock.now()
             running.reset(token)
+
+    def _value(self, run: Run) -> Any:
+        seconds = run.task.options.soft_time_limit_seconds
+        if seconds is None:
+            return run.task.function(*self._arguments(run), **run.kwargs)
+        with self._limits.within(seconds):
+            return run.task.function(*self._arguments(run), **run.kwargs)
 
     async def _run_async(self, run: Run) -> Outcome:
         delivery, options = run.delivery, run.task.options
@@ -351,18 +330,6 @@ class Executor:
         if delivery.expires_at is not None and self.powers.clock.now() + error.delay_seconds >= delivery.expires_at:
             return Failed(TaskError("RetryLater", f"due after the call expires ({error.delay_seconds:g} s)"))
         return Rescheduled(error.delay_seconds, None, counts=not error.snooze)
-
-
-def _identify(delivery: Delivery, verified: Verified) -> None:
-    delivery.id, delivery.task_name = verified.id, verified.task
-    delivery.deferred_at = milliseconds(verified.id) / 1000
-    delivery.due_at = max(delivery.deferred_at, verified.not_before or 0)
-    delivery.expires_at, delivery.traceparent = verified.expires_at, verified.traceparent
-
-
-def _subject(sealed: dict[str, Any]) -> str:
-    signed = Principal.from_wire(sealed["p"])
-    return f"{signed.kind}:{signed.id}"
 
 
 def _let_ctrl_c_through(error: BaseException) -> None:

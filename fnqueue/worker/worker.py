@@ -229,6 +229,7 @@ class Worker:
     def _take(self, messages: list[Message]) -> None:
         now = self._now()
         deliveries = [Delivery(message, received_at=now) for message in messages]
+        self._executor.open_ahead(deliveries)
         with self._ending:
             self._received += len(deliveries)  # several pollers on SQS
         self._heartbeat.add(deliveries)

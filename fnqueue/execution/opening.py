@@ -1,0 +1,123 @@
+"""From a body to the task that it names and its sealed part: the steps of opening, in the order of the table of fates.
+
+A worker opens a whole receive in one go (`ahead`), each step for all of it before the next step: that costs half of
+going through all steps message by message, because the processor keeps one step's code at hand. It is a
+shortcut and decides nothing: what does not open there, is large, or waited for more than a second, is opened
+when its turn comes, and there it gets its refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fnqueue.broker.names import binding
+from fnqueue.errors import EnvelopeError
+from fnqueue.execution.delivery import Delivery, Opened
+from fnqueue.execution.powers import Powers
+from fnqueue.outcome import Outcome, Refused
+from fnqueue.security.envelope import Verified, verify
+from fnqueue.security.ids import milliseconds
+from fnqueue.security.keyring import KeyRing
+from fnqueue.security.principal import Principal
+from fnqueue.task.task import Task
+
+#: Then keys, times and limits are looked at again.
+AHEAD_SECONDS = 1.0
+#: A larger body would keep the others of its receive waiting.
+AHEAD_BYTES_MAX = 16_384
+
+
+class End(Exception):
+    """A step came to the outcome."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+class Opener:
+    """Safe between threads."""
+
+    def __init__(self, powers: Powers) -> None:
+        self._powers = powers
+
+    def ahead(self, deliveries: Iterable[Delivery]) -> None:
+        """Open what opens. Raises nothing: whatever is wrong shows again when the message's turn comes."""
+        try:
+            ring, until = self._powers.keys(), self._powers.clock.monotonic() + AHEAD_SECONDS
+            small = [delivery for delivery in deliveries if len(delivery.body) <= AHEAD_BYTES_MAX]
+            verified = [(delivery, self._try_to_verify(delivery, ring)) for delivery in small]
+            for delivery, message in verified:
+                if message is not None:
+                    delivery.opened = self._try_to_unseal(message, until)
+        except Exception:
+            return
+
+    def _try_to_verify(self, delivery: Delivery, ring: KeyRing) -> Verified | None:
+        try:
+            return self._verify(delivery, ring)
+        except EnvelopeError:
+            return None
+
+    def _try_to_unseal(self, message: Verified, until: float) -> Opened | None:
+        try:
+            message.check_times()
+            message.check_limits(self._serves)
+            return Opened(message, message.unseal(), until)
+        except EnvelopeError:
+            return None
+
+    def open(self, delivery: Delivery) -> tuple[Task[Any, Any, Any], dict[str, Any]]:
+        """The task and the sealed part; `delivery` learns what the header says. Raises EnvelopeError, End."""
+        powers, opened = self._powers, delivery.opened
+        delivery.opened = None
+        if opened is not None and powers.clock.monotonic() > opened.until:
+            opened = None
+        message = opened.message if opened is not None else self._verify(delivery, powers.keys())
+        _identify(delivery, message)
+        delivery.task = task = powers.find(message.task)
+        if opened is None:
+            self._check_times(delivery, message)
+        self._check_hint(delivery)
+        if opened is None:
+            message.check_limits(self._serves)
+        assert task is not None
+        return task, opened.sealed if opened is not None else message.unseal()
+
+    def _verify(self, delivery: Delivery, ring: KeyRing) -> Verified:
+        return verify(
+            delivery.body,
+            keyring=ring,
+            environment=self._powers.environment,
+            queue=binding(delivery.queue),
+            now=self._powers.clock.now(),
+        )
+
+    def _serves(self, name: str) -> bool:
+        return self._powers.find(name) is not None
+
+    def _check_times(self, delivery: Delivery, message: Verified) -> None:
+        try:
+            message.check_times()
+        except EnvelopeError as error:
+            if error.code == "EXPIRED":
+                delivery.principal = subject(message.unseal())  # who may read that it expired
+            raise
+
+    def _check_hint(self, delivery: Delivery) -> None:
+        wait = delivery.not_before_hint - self._powers.clock.now() if delivery.not_before_hint else 0
+        if wait > 0 and self._powers.results is None:
+            raise End(Refused("NOT_YET", "", retry_after_seconds=wait))
+
+
+def subject(sealed: dict[str, Any]) -> str:
+    """ "user:42": on whose behalf."""
+    signed = Principal.from_wire(sealed["p"])
+    return f"{signed.kind}:{signed.id}"
+
+
+def _identify(delivery: Delivery, message: Verified) -> None:
+    delivery.id, delivery.task_name = message.id, message.task
+    delivery.deferred_at = milliseconds(message.id) / 1000
+    delivery.due_at = max(delivery.deferred_at, message.not_before or 0)
+    delivery.expires_at, delivery.traceparent = message.expires_at, message.traceparent
