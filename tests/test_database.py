@@ -475,6 +475,15 @@ class TestOtherProcesses:
         assert between.count("mine") == 100
         assert between.count("busy") < 10 * 100  # in turn would be 100; unfair it is thousands
 
+    def test_locks_that_cannot_be_had_cost_fairness_only(self, path: Path, open_notes: Callable[..., Database]) -> None:
+        notes = open_notes(path)
+        for lock in ("turn", "write"):
+            path.with_name(f"{path.name}.{lock}").mkdir()
+        path.with_name(f"{path.name}.bells").touch()
+        notes.write(add("a"), bell=True)
+        assert notes.wait(notes.bell_count(), 0.01) >= 1
+        assert all_of(notes) == ["a"]
+
     def test_a_stuck_process_is_told_and_does_not_stop_readers(
         self, path: Path, open_notes: Callable[..., Database]
     ) -> None:

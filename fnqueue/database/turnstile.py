@@ -39,9 +39,7 @@ class Turnstile:
         if self._path is None:
             return
         try:
-            if self._files is None:
-                self._files = (_open(f"{self._path}.turn"), _open(f"{self._path}.write"))
-            turn, write = self._files
+            turn, write = self._files or self._open(self._path)
             _take(turn, seconds)
             try:
                 _take(write, seconds)
@@ -49,12 +47,24 @@ class Turnstile:
                 fcntl.flock(turn, fcntl.LOCK_UN)
         except TimeoutError:
             raise faults.busy(self._path) from None
-        except OSError as error:
-            raise faults.of_system(error, self._path) from error
+        except OSError:  # another user's files, a full disk, a system without flock: unfair is better than not at all
+            pass
 
     def leave(self) -> None:
         if self._files is not None:
-            fcntl.flock(self._files[1], fcntl.LOCK_UN)
+            try:
+                fcntl.flock(self._files[1], fcntl.LOCK_UN)
+            except OSError:  # it was not taken either
+                pass
+
+    def _open(self, path: str) -> tuple[int, int]:
+        turn = _open(f"{path}.turn")
+        try:
+            self._files = (turn, _open(f"{path}.write"))
+        except OSError:
+            os.close(turn)
+            raise
+        return self._files
 
     def close(self) -> None:
         """Also right in a forked child: the parent's lock stays, because the parent has the files open too."""
