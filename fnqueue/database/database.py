@@ -195,10 +195,12 @@ class Database:
         self._bell.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_line"):
+        try:
             self._connections.close()
             self._turnstile.close()
             self._bell.close()
+        except Exception:  # half made, or the interpreter is ending: there is nobody to tell
+            pass
 
     def __repr__(self) -> str:
         return f"Database({self.path!r})"
