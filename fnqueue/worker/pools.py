@@ -21,6 +21,7 @@ from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.execute import Executor, Run
 from fnqueue.execution.texts import error_text
 from fnqueue.outcome import Outcome, Released, Rescheduled
+from fnqueue.worker.daemons import DaemonExecutor
 from fnqueue.worker.slots import Slots
 
 Finished = Callable[[Delivery, Outcome], None]
@@ -122,6 +123,7 @@ class AsyncPool:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+                self._loop.set_default_executor(DaemonExecutor(self._most))
                 self._thread = threading.Thread(target=self._serve, name="fnqueue-loop", daemon=True)
                 self._thread.start()
             return self._loop

@@ -49,6 +49,13 @@ async def coroutine(seconds: float) -> None:
     note("effect", current_task.id, current_task.attempt)
 
 
+@fn.task(name="blocks")
+async def blocks(seconds: float) -> None:
+    note("start", current_task.id, current_task.attempt)
+    await asyncio.to_thread(time.sleep, seconds)
+    note("effect", current_task.id, current_task.attempt)
+
+
 @fn.task(name="most", at_most_once=True)
 def most(seconds: float) -> None:
     effect(seconds)

@@ -167,6 +167,16 @@ def test_a_second_signal_gives_back_what_runs_at_once(fleet: Fleet, tmp_path) ->
     assert handle.result(10) == other.pid, "it need not wait for the five minutes of the first one's lease"
 
 
+def test_a_thread_that_a_coroutine_waits_for_keeps_no_worker_from_ending(fleet: Fleet) -> None:
+    fleet.task("blocks").defer(60.0)
+    worker = fleet.start()
+    fleet.wait(fleet.busy, 30)
+    worker.send_signal(signal.SIGTERM)
+    time.sleep(0.2)
+    worker.send_signal(signal.SIGTERM)
+    assert fleet.ended(worker, 5) == 5
+
+
 def test_an_idle_worker_is_gone_within_a_second(fleet: Fleet) -> None:
     handle = fleet.task("work").defer(0)
     worker = fleet.start()

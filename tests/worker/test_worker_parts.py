@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ from fnqueue.database import Database
 from fnqueue.errors import BrokerRefused, QueueMissing
 from fnqueue.events import EngineTrouble, Events, LeaseLost
 from fnqueue.execution.delivery import Delivery
+from fnqueue.worker.daemons import DaemonExecutor
 from fnqueue.worker.groups import Groups
 from fnqueue.worker.heartbeat import Heartbeat, HeartbeatPowers
 from fnqueue.worker.poller import Poller, PollerPowers
@@ -308,6 +310,37 @@ class TestTicker:
         ticker.close()
         ticker.join(5)
         assert sum(left(fn)) == 3 * DUE_AT_ONCE + 1
+
+
+class TestDaemonExecutor:
+    def test_calls_run_and_their_errors_come_back(self):
+        executor = DaemonExecutor(4)
+        assert [executor.submit(pow, 2, n).result(5) for n in range(20)] == [2**n for n in range(20)]
+        with pytest.raises(ZeroDivisionError):
+            executor.submit(lambda: 1 / 0).result(5)
+
+    def test_no_more_run_at_once_than_there_is_room_for_and_all_run(self):
+        executor, lock, running, most = DaemonExecutor(5), threading.Lock(), [0], [0]
+
+        def work(n: int) -> int:
+            with lock:
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+            time.sleep(0.01)
+            with lock:
+                running[0] -= 1
+            return n
+
+        futures = [executor.submit(work, n) for n in range(60)]
+        assert [future.result(10) for future in futures] == list(range(60))
+        assert most[0] == 5
+
+    def test_it_serves_asyncio(self):
+        async def main() -> list[int]:
+            asyncio.get_running_loop().set_default_executor(DaemonExecutor(8))
+            return await asyncio.gather(*(asyncio.to_thread(pow, n, 2) for n in range(50)))
+
+        assert asyncio.run(main()) == [n**2 for n in range(50)]
 
 
 class TestStopping:
