@@ -373,7 +373,8 @@ def _with_option_hint(error: ArgumentsDoNotFit, task: Task[Any, Any, Any], kwarg
     ]
     if not options:
         return error
-    shown = ", ".join(f"{name}={kwargs[name]!r}" for name in options)
+    # Numbers only: a group may be somebody's e-mail address.
+    shown = ", ".join(f"{name}={kwargs[name] if isinstance(kwargs[name], int | float) else '...'}" for name in options)
     return ArgumentsDoNotFit(
         f"{error} Options go in task.using({shown}).defer(...)", task=task.name, parameter=error.parameter
     )

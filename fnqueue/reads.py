@@ -14,6 +14,7 @@ from fnqueue.clock import Clock, to_datetime
 from fnqueue.errors import OptionInvalid, ResultUnreadable, StoreMissing, TaskError, TokenInvalid
 from fnqueue.runtime import Runtime
 from fnqueue.security import tokens
+from fnqueue.security.ids import is_id
 from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal
 from fnqueue.state.results import RESULT_TOO_LARGE, Results, TaskRecord
@@ -41,7 +42,8 @@ class StoreReads:
         return self._runtime.clock
 
     def record(self, handle: Handle[Any]) -> Result[Any]:
-        found = self._results("reading a state or result").read(handle.id)
+        results = self._results("reading a state or result")
+        found = results.read(handle.id) if _is_id(handle.id) else None
         if found is None or not found.readable:  # one that no key of ours sealed says nothing
             known = handle.expires_at is not None and self.clock.now() < handle.expires_at
             return Result(id=handle.id, task=handle.task, state="PENDING" if known else "UNKNOWN")
@@ -53,6 +55,8 @@ class StoreReads:
         control = self._runtime.control
         if control is None:
             raise StoreMissing("cancel()")
+        if not _is_id(handle.id):
+            return  # nothing has that id, and anybody may have made it up
         now = self.clock.now()
         control.revoke(handle.id, until=max(self._expiry(handle), now + REVOKED_FOR_SECONDS))
 
@@ -113,6 +117,11 @@ class StoreReads:
             deferred_at=to_datetime(record.deferred_at or 0),
         )
         return task.options.read.decide(context).verdict == "allow"
+
+
+def _is_id(id: Any) -> bool:
+    """Whether a call may have it. What stands in a request's url may be anything, and is UNKNOWN, not an error."""
+    return isinstance(id, str) and is_id(id)
 
 
 def subject_of(principal: Principal) -> str:

@@ -134,3 +134,26 @@ def test_a_batch_inside_a_batch_that_fails_takes_only_its_own_calls_with_it(fn, 
     drain()
     assert seen == [1, 3]
     assert [len(batch.handles) for batch in (outer, inner)] == [2, 1]
+
+
+def test_a_hint_about_options_repeats_no_value(fn, note):
+    with pytest.raises(ArgumentError) as raised:
+        note.defer(1, group="ada@example.org")
+    assert "using(group=...)" in str(raised.value)
+    assert "ada" not in str(raised.value)
+
+
+def test_a_call_that_nobody_ran_in_time_is_said_to_be_expired(fn, drain, clock, note, seen):
+    handle = note.defer(1)
+    clock.advance(days=5)
+    drain()
+    assert handle.state == "EXPIRED"
+    assert seen == []
+
+
+@pytest.mark.parametrize("made_up", ["nope", "caf\udce9", "", "x" * 5000, None, 7])
+def test_an_id_that_somebody_made_up_is_unknown_and_can_be_cancelled_in_vain(fn, made_up):
+    handle = fn.handle(made_up)
+    assert handle.state == "UNKNOWN"
+    handle.cancel()
+    assert fn.runtime().control.snapshot() == frozenset()

@@ -84,8 +84,12 @@ def existing(connection: Connection, name: str) -> Queue:
 
 
 def needed(connection: Connection, name: str) -> Queue:
-    """The queue, made if it is not there. In a write."""
-    return find(connection, name) or create(connection, name, Settings())
+    """The queue, made if it is not there. In a write.
+
+    It keeps messages for as long as `fnqueue queues create` has them kept: with SQS's own default of 4 days they would
+    be gone the moment a call expires by default, and no worker could say that it did.
+    """
+    return find(connection, name) or create(connection, name, Settings(retention_seconds=quotas.RETENTION_SECONDS_MAX))
 
 
 def create(connection: Connection, name: str, settings: Settings) -> Queue:
