@@ -26,11 +26,11 @@ from fnqueue.registry import Registry
 from fnqueue.runtime import Hooks, Runtime
 from fnqueue.security.policy import Policy, check_arguments, check_policy
 from fnqueue.security.principal import ANONYMOUS, Principal, service
-from fnqueue.settings import Settings
+from fnqueue.settings import Settings, merged
 from fnqueue.task.batch import Batch
 from fnqueue.task.handle import Handle, Result
 from fnqueue.task.options import CallOptions, Priority, Retry, TaskOptions, unknown_option
-from fnqueue.task.task import Task
+from fnqueue.task.task import Task, check_function
 from fnqueue.workflow.signature import Signature
 
 P = ParamSpec("P")
@@ -160,10 +160,7 @@ class FnQueue:
         return lambda decorated: self._register(decorated, checked)
 
     def _register(self, function: Callable[..., Any], options: TaskOptions) -> Task[Any, Any, Any]:
-        if isinstance(function, Task):
-            raise OptionInvalid(f"{function.name} is a task already: @fn.task stands on it twice")
-        if not callable(function):
-            raise OptionInvalid(f"@fn.task is for functions, got {type(function).__name__}")
+        check_function(function)
         task: Task[Any, Any, Any] = Task(function, options, self)
         for policy in (options.policy, options.read):
             if policy is not None:
@@ -361,8 +358,7 @@ class FnQueue:
         return self._runtime
 
     def make_runtime(self, settings: Mapping[str, Any] | None, overrides: dict[str, Any], *, base: str) -> Runtime:
-        # One mapping: the setting `environment` is no keyword of `build`.
-        built = Settings.build({**(settings or {}), **overrides}).resolved(base)
+        built = Settings.build(merged(settings, overrides)).resolved(base)
         runtime = Runtime(settings=built, registry=self.registry, hooks=self.hooks, middleware=self.middleware)
         for event, callback in self._subscriptions:
             runtime.events.on(event, callback)

@@ -25,6 +25,9 @@ T = TypeVar("T")
 NO_STORE = "none"
 
 
+def _nothing() -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """`together(work)` runs work's writes in one transaction where broker and store share a file."""
@@ -38,6 +41,16 @@ class Engine:
     queue_shown: str
     store_shown: str
     databases: tuple[Database, ...] = field(default=(), repr=False)
+    make_clients: Callable[[], object] = field(default=_nothing, repr=False)
+
+    def open(self) -> None:
+        """Open the files and make the clients, without a word to a server.
+
+        Raises what first use would: DatabaseForeign, DatabaseReadOnly, DatabaseNewer, ExtraMissing and their kin.
+        """
+        self.make_clients()
+        for database in self.databases:
+            database.write(lambda connection: None)  # and not a read: the file must take what a worker settles
 
     def close(self) -> None:
         self.broker.close()
@@ -147,6 +160,7 @@ def _sqs(settings: Settings, clock: Clock) -> Engine:
         queue_shown=url.shown,
         store_shown=store_shown,
         databases=databases,
+        make_clients=broker.make_clients,
     )
 
 

@@ -349,7 +349,7 @@ class RetryLater(TaskSignal):
     """Raised by a task: run me again after `delay_seconds`. With `snooze` it does not count as an attempt."""
 
     def __init__(self, delay_seconds: float, *, snooze: bool = False) -> None:
-        if not 0 <= delay_seconds <= 31_536_000:
+        if not isinstance(delay_seconds, int | float) or not 0 <= delay_seconds <= 31_536_000:
             raise OptionInvalid(f"RetryLater(delay_seconds={delay_seconds!r}): must be 0 to 31,536,000 (a year)")
         super().__init__(f"again in {delay_seconds:g} s")
         self.delay_seconds, self.snooze = float(delay_seconds), snooze

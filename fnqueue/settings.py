@@ -101,6 +101,18 @@ class Settings:
         return Settings(**{f.name: changed.get(f.name, getattr(self, f.name)) for f in fields(self)})
 
 
+def merged(mapping: Mapping[str, Any] | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Both as one mapping: `environment` is no keyword of `build`. Raises SettingsInvalid for what is no mapping."""
+    if mapping is not None and not isinstance(mapping, Mapping):
+        raise SettingsInvalid(
+            [
+                f"settings are a mapping of names to values, got {type(mapping).__name__}: write "
+                'FnQueue(url="sqlite:///fnqueue.db"). In Flask: from flask_fnqueue import FnQueue'
+            ]
+        )
+    return {**(mapping or {}), **overrides}
+
+
 def names() -> list[str]:
     return [f.name for f in fields(Settings)]
 

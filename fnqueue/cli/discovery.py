@@ -26,6 +26,7 @@ from fnqueue.errors import AppNotFound, FnQueueError
 from fnqueue.registry import Registry
 from fnqueue.runtime import Runtime
 from fnqueue.settings import Settings, environment_value, foreign_environment
+from fnqueue.task.task import Task
 
 NAMES = ("app", "application")
 FACTORIES = ("create_app", "make_app")
@@ -156,6 +157,8 @@ def resolve(module: ModuleType, expression: str) -> Any:
         found = getattr(found, part, _MISSING)
         if found is _MISSING:
             raise AppNotFound(f"{module.__name__!r} has no {name!r}{_has(module)}")
+    if isinstance(found, Task):  # callable, as a factory is; but to call it would run it
+        raise AppNotFound(f"{module.__name__}:{name} is a task: name the app, its factory or the FnQueue{_has(module)}")
     if expression.endswith(")") or (callable(found) and not is_application(found) and not _is_app(found)):
         return _call(module, name, found, args, kwargs)
     return found

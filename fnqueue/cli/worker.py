@@ -18,8 +18,9 @@ from fnqueue.cli.context import find_application
 from fnqueue.cli.discovery import Application
 from fnqueue.cli.faults import Fault, reported
 from fnqueue.cli.reload import Reloader
-from fnqueue.errors import OptionInvalid
+from fnqueue.errors import FnQueueError, OptionInvalid
 from fnqueue.observe import logs
+from fnqueue.runtime import Runtime
 from fnqueue.worker.worker import Worker
 
 DEFAULT_QUEUE = "default"  # of a worker without tasks, which --allow-empty lets start
@@ -98,10 +99,12 @@ def _work(ctx: click.Context, options: WorkerOptions, reloader: Reloader | None)
     looked_for = app.import_tasks()
     if len(app.runtime.registry) == 0 and not options.allow_empty:
         raise Fault(no_tasks(app.name, looked_for))
-    made = _make(app, options)
     format_ = options.log_format or app.runtime.settings.log_format
+    # Before the worker is made: it makes the key file if there is none, and says so in the log.
     logs.configure(format=format_, level=options.log_level)
     logs.subscribe(app.runtime.events, format=format_)
+    made = _make(app, options)
+    _open(app.runtime)
     _say(banner(app.runtime, app.name, made.queues, made.describe()), format_)
     if reloader is not None:
         reloader.watch(made.stop)
@@ -118,6 +121,15 @@ def _make(app: Application, options: WorkerOptions) -> Worker:
         name=options.name,
         health_file=options.health_file,
     )
+
+
+def _open(runtime: Runtime) -> None:
+    """Ends the command for what no waiting mends: a file that is no database, say, or boto3 that is missing."""
+    try:
+        runtime.engine.open()
+    except FnQueueError as error:
+        if not error.retryable:
+            raise
 
 
 def _say(said: Banner, format_: str) -> None:

@@ -163,6 +163,11 @@ def _create(target: Path, text: str) -> bool:
     """Whether this process made the file; it is complete the moment it is there."""
     try:
         temporary = _write_temporary(target, text)
+    except FileNotFoundError:
+        raise KeyInvalid(
+            f"the key file {target} cannot be made: there is no folder {target.parent}; make it, or set FNQUEUE_URL "
+            "to a file in another (the key file lies beside it)"
+        ) from None
     except OSError as error:
         raise KeyInvalid(f"the key file {target} cannot be made: {error.strerror}") from None
     try:

@@ -185,8 +185,11 @@ def unknown_option(name: str, known: Callable[..., Any]) -> OptionInvalid:
     import difflib
     import inspect
 
-    near = difflib.get_close_matches(name, inspect.signature(known).parameters, n=1)
-    return OptionInvalid(f"{name}= is no option{f'; did you mean {near[0]}=?' if near else ''}")
+    parameters = inspect.signature(known).parameters.values()
+    names = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD and each.name != "self"]
+    near = difflib.get_close_matches(name, names, n=1) or [each for each in names if each.startswith(name)]
+    hint = f"did you mean {near[0]}=?" if near else f"there are {', '.join(names)}"
+    return OptionInvalid(f"{name}= is no option; {hint}")
 
 
 def _retry_after(error: BaseException | None) -> float | None:

@@ -163,6 +163,18 @@ class Task(Generic[P, R, C]):
         return self
 
 
+def check_function(function: Any) -> None:
+    """Raises OptionInvalid for what `@fn.task` cannot make a task of."""
+    if isinstance(function, Task):
+        raise OptionInvalid(f"{function.name} is a task already: @fn.task stands on it twice")
+    if inspect.isclass(function):
+        raise OptionInvalid(f"@fn.task is for functions, and {function.__name__} is a class: make it of a function")
+    if not callable(function):
+        raise OptionInvalid(
+            f"@fn.task is for functions, got {type(function).__name__}; options have names, as @fn.task(policy=...)"
+        )
+
+
 def task_name(function: Callable[..., Any]) -> str:
     """Module and qualified name; `__main__` becomes the import name of its file, or no worker would know it.
 

@@ -193,3 +193,14 @@ def test_where_no_task_is_needed_the_environments_queue_will_do(project, monkeyp
     app.runtime.close()
     with pytest.raises(AppNotFound):
         discover(None)
+
+
+def test_a_task_is_named_as_one_and_not_called_as_a_factory(project):
+    folder = project(
+        shop="from fnqueue import FnQueue\nfn = FnQueue(url='sqlite://')\n"
+        "@fn.task\ndef empty_the_shop(): open('it-ran', 'w').close()"
+    )
+    with pytest.raises(AppNotFound) as caught:
+        discover("shop:empty_the_shop")
+    assert str(caught.value) == "shop:empty_the_shop is a task: name the app, its factory or the FnQueue; it has fn"
+    assert not (folder / "it-ran").exists()

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from fnqueue.cli import healthcheck
+from fnqueue.security.keyring import new_key
 from tests.commands import environment, run, started
 
 pytestmark = pytest.mark.system
@@ -39,6 +40,7 @@ def test_a_burst_runs_what_is_there_and_ends_with_0(shop):
 
 
 def test_the_banner_says_what_the_worker_works_on(shop):
+    defer(shop, "resize.defer(7)")
     done = run(*WORKER, "--burst", "-q", "default,biling", "-c", "3", *TEXT, cwd=shop)
     lines = done.stderr.splitlines()
     banner = lines[: next(n for n, line in enumerate(lines) if line[:2].isdigit())]
@@ -57,6 +59,39 @@ def test_the_banner_says_what_the_worker_works_on(shop):
         "warning: not served here: billing",
     ]
     assert "fnqk1" not in done.stderr
+
+
+def test_a_key_that_the_worker_made_is_told_before_all_else(shop):
+    first, *later = run(*WORKER, "--burst", *TEXT, cwd=shop).stderr.splitlines()
+    assert first[9:] == f"fnqueue.keys: made a new key in {shop / 'fnqueue.keys'}"
+    assert later[0].startswith("fnqueue 0.1.0")
+    assert "made a new key" not in run(*WORKER, "--burst", *TEXT, cwd=shop).stderr
+
+
+def test_a_file_that_no_waiting_mends_is_a_refusal_to_start(shop):
+    (shop / "notes.db").write_text("milk, eggs")
+    done = run(*WORKER, cwd=shop, env={"FNQUEUE_URL": "sqlite:///notes.db"})
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"fnqueue: {shop / 'notes.db'} is not an SQLite database. Nothing was changed in it: move it away, "
+        "or set FNQUEUE_URL to another file."
+    )
+    (shop / "data").mkdir()
+    done = run(*WORKER, cwd=shop, env={"FNQUEUE_URL": "sqlite:///data"})
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"fnqueue: {shop / 'data'} is a folder: set FNQUEUE_URL to a file")
+
+
+def test_a_missing_boto3_is_a_refusal_to_start(shop):
+    (shop / "botocore").mkdir()
+    (shop / "botocore" / "__init__.py").write_text("raise ModuleNotFoundError(\"No module named 'botocore'\")")
+    settings = {"FNQUEUE_URL": "sqs://us-east-1/?endpoint=http://127.0.0.1:1", "FNQUEUE_KEYS": new_key()}
+    more = {"FNQUEUE_STORE_URL": "sqlite:///s.db", "PYTHONPATH": os.pathsep.join([str(shop), *sys.path])}
+    done = run(*WORKER, cwd=shop, env=settings | more)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "fnqueue: an sqs:// url needs the extra 'aws', which is not installed: pip install 'fnqueue[aws]'\n"
+    )
 
 
 def test_elsewhere_than_on_a_terminal_each_line_is_json(shop):

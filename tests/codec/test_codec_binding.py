@@ -101,11 +101,13 @@ def test_a_call_that_does_not_bind_is_refused_on_both_sides_in_these_words(name:
 def test_a_call_binds_exactly_when_python_binds_it(function: Any, args: list[int], kwargs: dict[str, str]) -> None:
     binder = Binder(function, "shop.f")
     try:
-        python = inspect.signature(function).bind(*args, **kwargs)
+        # The call itself, and not inspect's bind: that of Python 3.13.0 lets **others take what only a position gives.
+        function(*args, **kwargs)
     except TypeError:
         with pytest.raises(ArgumentsDoNotFit):
             binder.check(args, kwargs)
         return
+    python = inspect.signature(function).bind(*args, **kwargs)
     python.apply_defaults()
     assert send(binder, *args, **kwargs) == (tuple(args), kwargs)
     assert binder.bound(args, kwargs) == python.arguments

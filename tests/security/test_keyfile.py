@@ -93,7 +93,7 @@ def test_the_one_who_comes_second_takes_the_key_of_the_first(tmp_path: Path, mon
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(KeyInvalid, match="cannot be made: No such file"):
+    with pytest.raises(KeyInvalid, match=r"cannot be made: there is no folder .*missing; make it"):
         keyfile.load_or_create(tmp_path / "missing" / "fnqueue.keys")
 
 

@@ -147,6 +147,10 @@ class SqsBroker:
         moved = redrive.by_task(self._wire, dead_letter_queue, *arns) if limit is None else None
         return redrive.by_hand(self, dead_letter_queue, destination, limit) if moved is None else moved
 
+    def make_clients(self) -> None:
+        """What first use would do, without a word to the server. Raises ExtraMissing where boto3 is not installed."""
+        self._wire.make_clients()
+
     def close(self) -> None:
         self._wire.close()
 

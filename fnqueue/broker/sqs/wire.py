@@ -79,6 +79,10 @@ class Wire:
         with condition:
             self.clock.wait(condition, seconds)
 
+    def make_clients(self) -> None:
+        self._clients.quick()
+        self._clients.patient()
+
     def close(self) -> None:
         self._clients.close()
 
