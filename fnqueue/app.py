@@ -222,7 +222,13 @@ class FnQueue:
         runtime = self.runtime()
         # Nothing of it is recorded: no progress, and no right to run that would never end.
         executor = runtime.executor(write=None, replay=None, wants_values=True)
-        return apply_here(executor, self._prepare(task, args, kwargs), runtime.clock)
+        prepared = self._prepare(task, args, kwargs)
+        # The task's own principal counts inside it, as in a worker: it may be the service that the task runs as.
+        token = self._principal.set(None)
+        try:
+            return apply_here(executor, prepared, runtime.clock)
+        finally:
+            self._principal.reset(token)
 
     def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
         principal = self.current_principal()

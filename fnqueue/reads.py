@@ -23,7 +23,7 @@ from fnqueue.task.task import Task
 
 REVOKED_FOR_SECONDS = 1_209_600.0  # SQS's longest retention: no message outlives the mark that stops it
 
-ASKS = " asks"  # in a token's subject: made from a bare id, so the task's `read` policy decides at each reading
+ASKS = "asks "  # before a token's subject: made from a bare id, so the task's `read` policy decides at each reading
 
 
 TOO_LARGE = TaskError(
@@ -76,7 +76,7 @@ class StoreReads:
             self._runtime.ring(),
             id=handle.id,
             task=handle.task,
-            subject=subject_of(self._subject()) + ("" if self._asked_by is None else ASKS),
+            subject=("" if self._asked_by is None else ASKS) + subject_of(self._subject()),
             call_expires_at=handle.expires_at or 0,
             expires_at=self.clock.now() + expires_seconds,
         )
@@ -89,7 +89,7 @@ class StoreReads:
             claims, reads = tokens.read(ring, token, subject=subject, now=now), self
         except TokenInvalid:
             # Made from a bare id, by whoever asked: it opens no more than that id does.
-            claims = tokens.read(ring, token, subject=subject + ASKS, now=now)
+            claims = tokens.read(ring, token, subject=ASKS + subject, now=now)
             reads = StoreReads(self._runtime, asked_by=asker, subject=self._subject)
         handle: Handle[Any] = Handle(claims.id, task=claims.task, reads=reads, expires_at=claims.call_expires_at)
         return reads.record(handle)

@@ -173,9 +173,9 @@ class _Belongs(Policy):
         if self._argument not in ctx.args:
             return Decision("error", f"the call has no argument {self._argument!r} for {self!r}")
         record = _loaded(self._load, ctx.args[self._argument])
-        if record is None:
-            return _denied(ctx.principal, self._needs(), "asked for what does not exist")
-        return self._compare(ctx.principal, _field(record, self._field))
+        # What does not exist is refused in the words for what is another's: the reason goes out as a 403's text, and
+        # would tell strangers which ids there are.
+        return self._compare(ctx.principal, None if record is None else _field(record, self._field))
 
     def _needs(self) -> str:
         raise NotImplementedError

@@ -256,3 +256,34 @@ def test_a_status_token_made_from_a_bare_id_opens_no_more_than_the_id(fn, drain)
     with fn.as_principal(Principal(id="3")):
         token = fn.status_url(handle).rpartition("/")[2]  # the handle itself was given to them
         assert fn.reads().by_token(token).state == "SUCCESS"
+
+
+def test_a_token_made_from_a_bare_id_is_not_read_by_a_name_that_looks_like_its_mark(fn, drain):
+    @fn.task(name="report", policy=public)
+    def report() -> int:
+        return 5
+
+    with fn.as_principal(BOB):
+        handle = report.defer()
+        token = fn.handle(handle.id).status_token()
+    drain()
+    for name in ("2 asks", "asks 2", "asks user:2"):
+        with fn.as_principal(Principal(id=name)), pytest.raises(TokenInvalid):
+            fn.reads().by_token(token)
+
+
+def test_inside_apply_a_task_acts_as_it_does_in_a_worker(fn):
+    seen = []
+
+    @fn.task(name="child", policy=service("robot"))
+    def child() -> None: ...
+
+    @fn.task(name="parent", policy=authenticated, runs_as="robot")
+    def parent() -> None:
+        child.defer()
+        seen.append(str(fn.current_principal()))
+
+    with fn.as_principal(ADA):
+        assert parent.apply().state == "SUCCESS"
+        assert fn.current_principal() == ADA
+    assert seen == ["service 'robot'"]

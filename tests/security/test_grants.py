@@ -237,7 +237,7 @@ def test_an_object_that_cannot_be_made_text_is_an_error() -> None:
 
 def test_denials_of_owns_do_not_tell_what_exists() -> None:
     absent = decided(owns("account_id", load=lambda value: None), account_id=5)
-    assert absent.reason == "needs the owner of account_id; user '7' asked for what does not exist"
+    assert absent.reason == "needs the owner of account_id; user '7' is not"
     assert (
         decided(owns("account_id", load=owner(8)), account_id=5).reason
         == "needs the owner of account_id; user '7' is not"
