@@ -7,7 +7,6 @@ table of fates of refused messages are the two functions `plan` and `_refused`.
 from __future__ import annotations
 
 import hashlib
-import heapq
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from fnqueue.events import (
     TaskSucceeded,
 )
 from fnqueue.execution.delivery import Delivery
+from fnqueue.execution.hidden import Hidden
 from fnqueue.execution.lookback import first_record
 from fnqueue.outcome import (
     ENDED,
@@ -72,22 +72,6 @@ class Plan:
     fate: str = "deleted"
 
 
-class Hidden:
-    """How many messages this process hides just now. Bounded, so that retries cannot fill the in-flight quota."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self._due = clock, [0.0][:0]
-
-    def full(self) -> bool:
-        now = self._clock.monotonic()
-        while self._due and self._due[0] <= now:
-            heapq.heappop(self._due)
-        return len(self._due) >= quotas.HIDDEN_MESSAGES_MAX
-
-    def add(self, seconds: float) -> None:
-        heapq.heappush(self._due, self._clock.monotonic() + seconds)
-
-
 @dataclass(slots=True, kw_only=True)
 class Planner:
     """One per worker; used by one thread at a time. `has_dead_letter(queue)`: whether a copy can be kept."""
@@ -99,6 +83,7 @@ class Planner:
     has_dead_letter: Callable[[str], bool]
     unknown_grace_seconds: float = 3600.0
     worker: str = ""
+    wanted: Callable[[type[Any]], bool] = lambda event: True  # whether anybody listens to such an event
     hidden: Hidden = field(init=False)
     _hostile: list[float] = field(default_factory=list)
 
@@ -130,7 +115,8 @@ class Planner:
         if self.results is not None:
             keep = delivery.task.options.keep_result_seconds
             plan.records.append(self.results.succeeded(self._record(delivery), outcome.value, keep_seconds=keep))
-        plan.event = TaskSucceeded(**_ended(delivery))
+        if self.wanted(TaskSucceeded):
+            plan.event = TaskSucceeded(**_ended(delivery))
 
     def _rescheduled(self, plan: Plan, outcome: Rescheduled) -> None:
         delivery = plan.delivery

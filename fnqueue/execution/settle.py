@@ -59,6 +59,7 @@ class Settler:
             has_dead_letter=self._has_dead_letter,
             unknown_grace_seconds=powers.unknown_grace_seconds,
             worker=powers.worker,
+            wanted=powers.events.wanted,
         )
 
     def settle(self, batch: Sequence[Ended]) -> list[Plan]:

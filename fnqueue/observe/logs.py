@@ -49,12 +49,17 @@ _worker = logging.getLogger("fnqueue.worker")
 
 
 def subscribe(events: Events, *, format: str) -> Callable[[], None]:
-    """Log every event that an operator reads. Returns a function that ends it.
+    """Log every event that an operator reads, down to the loggers' levels of now. Returns a function that ends it.
 
     `format`: in "json" the frames of a failure stay a field; in text they follow the line.
     """
     inline = chosen(format, sys.stderr) == "text"
-    told = [(event, _teller(logger, level, text, inline)) for event, logger, level, text in _TABLE]
+    # What no level lets through is not listened to, so that nobody makes an event of every success for nothing.
+    told = [
+        (event, _teller(logger, level, text, inline))
+        for event, logger, level, text in _TABLE
+        if event is not TaskSucceeded or logger.isEnabledFor(logging.INFO)
+    ]
     offs = [events.on(event, tell) for event, tell in told]
     return lambda: _all_off(offs)
 

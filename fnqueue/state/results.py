@@ -266,12 +266,21 @@ class Results:
             "crashes": task.crashes,
             "ex": task.expires_at,
         }
-        _add(fields, deferred_at=task.deferred_at, started_at=task.started_at, worker=task.worker, reason=reason)
+        # Written out, because every task passes here: a helper for what is left out costs as much as the rest.
+        if task.deferred_at is not None:
+            fields["deferred_at"] = task.deferred_at
+        if task.started_at is not None:
+            fields["started_at"] = task.started_at
+        if task.worker:
+            fields["worker"] = task.worker
+        if reason:
+            fields["reason"] = reason
         if final:
             fields["finished_at"] = now
         if progress is not None:
             fields.update(done=progress.done, progress_at=progress.at.timestamp())
-            _add(fields, total=progress.total)
+            if progress.total is not None:
+                fields["total"] = progress.total
         principal = task.principal[:_LINE_CHARS_MAX] if task.principal else None
         sealed = _Sealed(value, _short(error), progress.message if progress else "", principal)
         fields["sealed"] = self._seal(_purpose(task.id, fields, task.fence), _encode(sealed))
@@ -365,9 +374,3 @@ def _progress(fields: dict[str, Any], message: str) -> Progress | None:
     if "progress_at" not in fields:
         return None
     return Progress(fields["done"], fields.get("total"), message, to_datetime(fields["progress_at"]))
-
-
-def _add(fields: dict[str, Any], **optional: Any) -> None:
-    for name, value in optional.items():
-        if value is not None and value != "":
-            fields[name] = value

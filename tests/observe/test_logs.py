@@ -162,6 +162,15 @@ def test_after_the_end_of_the_subscription_nothing_is_logged(logger):
     assert not events.wanted(TaskSucceeded)
 
 
+def test_nobody_makes_an_event_of_a_success_that_no_level_lets_through(logger):
+    events = Events()
+    logger()
+    logs.configure(format="text", level="warning", stream=io.StringIO())
+    logs.subscribe(events, format="text")
+    assert not events.wanted(TaskSucceeded)
+    assert events.wanted(TaskFailed)
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from fnqueue import quotas
@@ -150,7 +151,7 @@ def test_a_record_that_was_altered_or_moved_proves_nothing(
     aside = {name: forged[name] for name in ("id", "fence") if name in forged}
     changed = {name: value for name, value in forged.items() if name not in aside}
     fields = {name: value for name, value in {**true.fields, **changed}.items() if value is not None}
-    store.put(dataclasses.replace(true, fields=fields, **aside))
+    store.put(msgspec.structs.replace(true, fields=fields, **aside))
     found = results.read(forged.get("id", true.id))
     assert found is not None
     assert found.readable is False
