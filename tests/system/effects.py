@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fnqueue import Backoff, FnQueue, current_task
-from fnqueue.events import EngineTrouble, MessageRefused, TaskReleased, TaskSucceeded
+from fnqueue.events import EngineTrouble, MessageRefused, TaskReleased, TaskSucceeded, WorkerStarted
 
 fn = FnQueue()
 _LOG = os.environ.get("EFFECTS_LOG")
@@ -88,6 +88,7 @@ def until(context: Any, path: str, least_seconds: float) -> int:
     return os.getpid()
 
 
+fn.on(WorkerStarted, lambda event: note("ready", "-", "-"))
 fn.on(TaskSucceeded, lambda event: note("settled", event.id, event.attempt))
 fn.on(TaskReleased, lambda event: note("released", event.id, event.attempt))
 fn.on(MessageRefused, lambda event: note("refused", event.id or event.body_sha256 or "-", event.code))

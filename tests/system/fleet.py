@@ -79,7 +79,8 @@ class Fleet:
         self.workers.remove(worker)
 
     def stop(self, worker: subprocess.Popen[bytes], seconds: float = 40) -> int:
-        """SIGTERM. The exit code."""
+        """SIGTERM, once it works: before that it has nothing to give back, and knows nothing of signals. The code."""
+        self.wait(lambda: any(line.pid == worker.pid for line in self.lines("ready")), 60, "a worker is ready")
         worker.send_signal(signal.SIGTERM)
         return self.ended(worker, seconds)
 

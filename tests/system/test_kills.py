@@ -161,7 +161,7 @@ def test_a_second_signal_gives_back_what_runs_at_once(fleet: Fleet, tmp_path) ->
     worker.send_signal(signal.SIGTERM)
     began = time.monotonic()
     assert fleet.ended(worker, 5) == 5
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     (tmp_path / "go").touch()
     other = fleet.start(visibility_seconds="300")
     assert handle.result(10) == other.pid, "it need not wait for the five minutes of the first one's lease"
@@ -186,7 +186,7 @@ def test_an_idle_worker_is_gone_within_a_second(fleet: Fleet) -> None:
     assert fleet.stop(worker) == 0
     took = time.monotonic() - began
     print(f"gone after {took:.2f} s")
-    assert took < 2
+    assert took < 3, "a second, and what a busy machine needs besides"
 
 
 @pytest.mark.timeout(120)
