@@ -193,7 +193,7 @@ class Events:
         for callback in self._listeners(type(event)):
             try:
                 callback(event)
-            except Exception:
+            except (Exception, SystemExit):  # `sys.exit()` would end a thread of the worker's
                 _log.exception("a subscriber of %s failed; it is passed over", type(event).__name__)
 
     def _listeners(self, event: type[Any]) -> tuple[Callable[[Any], None], ...]:

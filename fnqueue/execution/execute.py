@@ -9,6 +9,7 @@ Knows no broker: a delivery is given, and what becomes of its message is `settle
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -289,7 +290,9 @@ class Executor:
     # ---------------------------------------------------------------- how it ended
 
     def _returned(self, run: Run, value: Any) -> Outcome:
-        if not self.powers.wants_values:
+        # Of these nothing ran yet: the codec says so, which without a store would not be asked.
+        unrun = inspect.isgenerator(value) or inspect.isasyncgen(value) or inspect.iscoroutine(value)
+        if not self.powers.wants_values and not unrun:
             return Succeeded(b"null")
         try:
             return Succeeded(run.task.binder.result_to_json(value))

@@ -173,6 +173,8 @@ def check_function(function: Any) -> None:
         raise OptionInvalid(
             f"@fn.task is for functions, got {type(function).__name__}; options have names, as @fn.task(policy=...)"
         )
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise OptionInvalid(f"{function.__qualname__} has a yield: calling it only makes a generator, and runs nothing")
 
 
 def task_name(function: Callable[..., Any]) -> str:

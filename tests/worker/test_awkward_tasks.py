@@ -8,6 +8,10 @@ from contextvars import ContextVar
 import pytest
 
 from fnqueue import DeadLetter, Principal
+from fnqueue.errors import OptionInvalid
+from fnqueue.events import TaskSucceeded
+from fnqueue.execution.delivery import Delivery
+from fnqueue.outcome import Failed
 from tests.worker.helpers import eventually, queue_in, working
 
 
@@ -113,3 +117,46 @@ def test_what_a_task_leaves_set_is_not_there_for_the_next_one_of_its_thread(fn):
     with working(fn, concurrency=1):
         forgets.defer().result()
         assert looks.defer().result() == ["nothing", "nobody"]
+
+
+def test_a_function_that_yields_is_no_task(fn):
+    def rows():
+        yield 1
+
+    async def pages():
+        yield 1
+
+    for function in (rows, pages):
+        with pytest.raises(OptionInvalid, match="has a yield"):
+            fn.task(name="generates")(function)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+@pytest.mark.parametrize("wants_values", [True, False])
+def test_what_a_wrapper_returns_without_running_it_is_no_success_with_or_without_a_store(fn, wants_values):
+    async def work() -> None: ...
+
+    @fn.task(name="wrapper")
+    def wrapper():
+        return work()
+
+    wrapper.defer()
+    executor = fn.runtime().executor(wants_values=wants_values)
+    (message,) = fn.runtime().engine.broker.receive("default", max_messages=1)
+    outcome = executor.execute(Delivery(message))
+    assert isinstance(outcome, Failed)
+    assert "never awaited" in outcome.error.message
+
+
+def test_a_subscriber_that_exits_ends_no_thread_of_the_worker(fn):
+    @fn.task(name="note")
+    def note() -> int:
+        return 1
+
+    def leave(event: TaskSucceeded) -> None:
+        raise SystemExit
+
+    fn.on(TaskSucceeded, leave)
+    with working(fn):
+        assert note.defer().result() == 1
+        assert note.defer().result() == 1
