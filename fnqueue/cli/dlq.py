@@ -42,7 +42,7 @@ def list_(ctx: click.Context, json_: bool) -> None:
         screen.as_json(rows)
         return
     shown = [[str(row["queue"]), str(row["messages"]), str(row["dead_letter_queue"])] for row in rows]
-    screen.table(["QUEUE", "MESSAGES", "IN"], shown, empty="there is no dead-letter queue")
+    screen.table(["QUEUE", "MESSAGES", "IN"], shown, empty="no dead letters: no dead-letter queue was made yet")
 
 
 @dlq.command()

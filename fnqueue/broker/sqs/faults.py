@@ -105,8 +105,13 @@ def _answered(response: Mapping[str, Any], where: str, queue: str) -> BrokerErro
 def _cause(error: Exception) -> str:
     """The system's own words, as "Connection refused", out of the layers around them."""
     inner = getattr(error, "kwargs", {}).get("error") or error
-    found = re.search(r"\[Errno -?\d+\] ([^\[\]()'\"]+)", str(inner))
-    return found.group(1).strip() if found else _line(inner)
+    found = re.search(r"\[Errno (-?\d+)\] ([^\[\]()'\"]+)", str(inner))
+    if found is None:
+        return _line(inner)
+    number, words = found.groups()
+    # What looking up a name reports, negative on Linux: no network, no DNS, or no such region.
+    unknown = number.startswith("-") or words.startswith("nodename")
+    return words.strip() + ("; look at the network, and at the region and endpoint in the url" if unknown else "")
 
 
 def _line(text: object) -> str:
