@@ -26,7 +26,13 @@ FRESH_SECONDS = 30.0
     type=click.Path(dir_okay=False),
     help="The worker's --health-file. (env: FNQUEUE_HEALTH_FILE)",
 )
-@click.option("--max-age", type=click.FloatRange(1), default=FRESH_SECONDS, show_default=True, help="Seconds since its last heartbeat.")
+@click.option(
+    "--max-age",
+    type=click.FloatRange(1),
+    default=FRESH_SECONDS,
+    show_default=True,
+    help="Seconds since its last heartbeat.",
+)
 @click.option("--json", "json_", is_flag=True, help="Print what was found.")
 def healthcheck(health_file: str, max_age: float, json_: bool) -> None:
     """Exit 0 if the worker beside this is alive, else 1."""

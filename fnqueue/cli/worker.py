@@ -61,7 +61,11 @@ def _env(name: str, text: str) -> dict[str, Any]:
 @click.option("--max-tasks", type=click.IntRange(1), **_env("MAX_TASKS", "End after so many."))
 @click.option("--reload", "reloads", is_flag=True, **_env("RELOAD", "Start anew when a source file changes."))
 @click.option(
-    "--log-level", type=click.Choice(list(logs.LEVELS)), default="info", show_default=True, **_env("LOG_LEVEL", "From here up.")
+    "--log-level",
+    type=click.Choice(list(logs.LEVELS)),
+    default="info",
+    show_default=True,
+    **_env("LOG_LEVEL", "From here up."),
 )
 @click.option(
     "--log-format",

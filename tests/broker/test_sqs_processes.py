@@ -96,7 +96,7 @@ def test_a_host_without_an_address_is_unreachable(bare: pytest.MonkeyPatch) -> N
         bare.delenv(name, raising=False)
     bare.setenv("AWS_ACCESS_KEY_ID", "x")
     bare.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    with pytest.raises(BrokerUnreachable, match=r"http://sqs\.invalid:9324 cannot be reached: \w+.*; look at the network"):
+    with pytest.raises(BrokerUnreachable, match=r"http://sqs\.invalid:9324 cannot be reached: .*; look at the network"):
         broker_of("sqs://us-east-1/?endpoint=http://sqs.invalid:9324").send("q", A)
 
 
