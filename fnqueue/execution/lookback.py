@@ -7,18 +7,22 @@ starts from. The right to run is asked for before anything is written: a bystand
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from fnqueue.broker.names import binding
+from fnqueue.errors import TaskError
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.powers import Powers
-from fnqueue.outcome import DeadLettered, Outcome, Refused
+from fnqueue.outcome import DeadLettered, Outcome, Refused, Rescheduled
 from fnqueue.state.replay import Done, Elsewhere, Replay
 from fnqueue.state.results import Results, TaskRecord
 from fnqueue.task.task import Task
 
 #: The detail of a REPLAY refusal: the call lives on in a message that was sent later, so this one may go.
 SUPERSEDED = "superseded"
+#: How far apart those are set that were running together when their workers ended.
+APART_SECONDS = 10.0
 
 
 def look_back(delivery: Delivery, task: Task[Any, Any, Any], powers: Powers) -> Outcome | None:
@@ -87,6 +91,9 @@ def _start_again(delivery: Delivery, powers: Powers, results: Results, known: Ta
     if record.crashes >= powers.max_crashes:
         delivery.record = record.changed(attempts=record.attempts - 1)
         return DeadLettered(_crashed(record.crashes, powers.max_crashes))
+    if _is_suspect(record, known):
+        apart = random.uniform(0, APART_SECONDS)  # noqa: S311 - not a secret
+        return Rescheduled(apart, TaskError("WorkerEnded", _crashed(record.crashes, powers.max_crashes)), counts=False)
     started = results.write_started(record if known is not None else record.changed(starts=1))
     if started is not None:
         delivery.record = started
@@ -95,6 +102,15 @@ def _start_again(delivery: Delivery, powers: Powers, results: Results, known: Ta
     if found is not None and not found.readable:
         return None  # no twin's word, but something that no key of ours sealed: it must not keep the call from running
     return Refused("REPLAY", "elsewhere", retry_after_seconds=1)
+
+
+def _is_suspect(record: TaskRecord, known: TaskRecord | None) -> bool:
+    """Whether it was running when workers ended, twice or more, the last time just now.
+
+    It may be the one that ends them, or run beside that one each time because their leases end together. So they
+    are set apart in time before the start that decides: a bystander then ends, and only the culprit crashes again.
+    """
+    return known is not None and known.state == "STARTED" and record.crashes >= 2
 
 
 def first_record(delivery: Delivery, worker: str) -> TaskRecord:

@@ -459,3 +459,20 @@ def test_max_crashes_is_a_setting(fn, drain, clock, crashes):
         dies_running(fn, clock)
     outcome = executed(fn, received(fn))
     assert isinstance(outcome, DeadLettered)
+
+
+def test_a_bystander_that_ran_beside_a_poisonous_call_is_set_apart_and_ends(fn, drain, clock):
+    runs = []
+
+    @fn.task(name="bystander")
+    def bystander() -> None:
+        runs.append(1)
+
+    handle = bystander.defer()
+    for _ in range(3):
+        dies_running(fn, clock)  # each time because of its neighbour
+    drain()
+    assert (handle.state, len(runs)) == ("RETRY", 3), "two ended workers are known of: it is set apart first"
+    clock.advance(seconds=11)
+    drain()
+    assert (handle.state, len(runs)) == ("SUCCESS", 4)
