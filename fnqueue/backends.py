@@ -15,7 +15,7 @@ from fnqueue.broker.base import Broker
 from fnqueue.broker.embedded import EmbeddedBroker
 from fnqueue.broker.sqs import SqsBroker, parse_sqs_url
 from fnqueue.clock import Clock
-from fnqueue.database import Database
+from fnqueue.database import Connection, Database
 from fnqueue.errors import SettingsInvalid
 from fnqueue.settings import Settings
 from fnqueue.store.base import Store
@@ -26,6 +26,12 @@ NO_STORE = "none"
 
 
 def _nothing() -> None: ...
+
+
+def _write_the_same(connection: Connection) -> None:
+    # A transaction alone does not ask: on a file that may not be written BEGIN IMMEDIATE only reads.
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute(f"PRAGMA user_version = {version}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +56,7 @@ class Engine:
         """
         self.make_clients()
         for database in self.databases:
-            database.write(lambda connection: None)  # and not a read: the file must take what a worker settles
+            database.write(_write_the_same)
 
     def close(self) -> None:
         self.broker.close()
@@ -72,7 +78,8 @@ def url_faults(settings: Settings) -> list[str]:
     faults = []
     if _scheme(settings.url) not in ("sqlite", "sqs"):
         faults.append(
-            f"FNQUEUE_URL={settings.url!r}: must begin with sqlite:// (a file) or sqs:// (sqs://eu-west-1/prefix-)"
+            f"FNQUEUE_URL={_shown(settings.url)!r}: must begin with sqlite:// (a file) or sqs:// "
+            "(sqs://eu-west-1/prefix-)"
         )
     elif _scheme(settings.url) == "sqs":
         try:
@@ -84,7 +91,7 @@ def url_faults(settings: Settings) -> list[str]:
     store = settings.store_url
     if store is not None and store != NO_STORE:
         if _scheme(store) != "sqlite":
-            faults.append(f"FNQUEUE_STORE_URL={store!r}: must begin with sqlite:///, or be {NO_STORE!r}")
+            faults.append(f"FNQUEUE_STORE_URL={_shown(store)!r}: must begin with sqlite:///, or be {NO_STORE!r}")
         else:
             faults += _sqlite_faults("FNQUEUE_STORE_URL", store)
     return faults
@@ -100,6 +107,12 @@ def sqlite_path(url: str) -> str | None:
     return path[1:] if path not in ("", "/", "/:memory:") else None
 
 
+def _shown(url: str) -> str:
+    """Without the user and password that urls of other engines hold."""
+    before, at, after = url.rpartition("@")
+    return f"{before.partition('://')[0]}://...@{after}" if at else url
+
+
 def _scheme(url: str) -> str:
     return url.partition("://")[0] if "://" in url else ""
 
@@ -107,6 +120,8 @@ def _scheme(url: str) -> str:
 def _sqlite_faults(name: str, url: str) -> list[str]:
     parts = urlsplit(url)
     faults = []
+    if url.startswith("sqlite:///") and parts.path == "/":
+        faults.append(f"{name}={url!r} names no file: write sqlite:///fnqueue.db (in memory, for tests: sqlite://)")
     if parts.netloc:
         faults.append(f"{name}={url!r}: a file has three slashes, as sqlite:///{parts.netloc}{parts.path}")
     for key, _ in parse_qsl(parts.query):

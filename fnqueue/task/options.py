@@ -154,6 +154,8 @@ class CallOptions:
             _between("expires_seconds", self.expires_seconds, 1, YEAR_SECONDS)
         if self.not_before is not None and self.delay_seconds is not None:
             raise OptionInvalid("delay_seconds= and not_before= say the same thing: give one of them")
+        if self.not_before is not None and not isinstance(self.not_before, datetime):
+            raise OptionInvalid(f"not_before={self.not_before!r}: must be a datetime with its time zone")
         if self.not_before is not None and self.not_before.tzinfo is None:
             raise OptionInvalid(f"not_before={self.not_before!r} has no time zone: make it aware, as datetime.now(UTC)")
         for name in ("tenant", "group", "dedupe"):
@@ -220,6 +222,11 @@ def _exceptions(name: str, value: Any) -> tuple[type[BaseException], ...]:
 def _short_text(name: str, value: Any) -> None:
     if value is not None and (not isinstance(value, str) or not 1 <= len(value) <= 1000):
         raise OptionInvalid(f"{name}={value!r}: must be text of 1 to 1,000 characters")
+    if value is not None and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise OptionInvalid(f"{name}={value!r}: has half a surrogate pair in it, which UTF-8 cannot say") from None
 
 
 NO_OPTIONS = CallOptions()

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from fnqueue import ArgumentError, PolicyDenied
-from fnqueue.errors import BrokerError, OptionInvalid
+from fnqueue import ArgumentError, FnQueue, PolicyDenied
+from fnqueue.errors import BrokerError, OptionInvalid, SettingsInvalid
 from fnqueue.middleware import Middleware
 from fnqueue.policies import custom
 from tests.execution.helpers import Failing
@@ -157,3 +157,24 @@ def test_an_id_that_somebody_made_up_is_unknown_and_can_be_cancelled_in_vain(fn,
     assert handle.state == "UNKNOWN"
     handle.cancel()
     assert fn.runtime().control.snapshot() == frozenset()
+
+
+@pytest.mark.parametrize("option", ["dedupe", "group", "tenant"])
+def test_an_option_that_utf_8_cannot_say_is_refused_by_name(note, option):
+    with pytest.raises(OptionInvalid, match=f"^{option}="):
+        note.using(**{option: "caf\udce9"})
+
+
+def test_a_time_that_is_none_is_refused_by_name(note):
+    with pytest.raises(OptionInvalid, match="must be a datetime"):
+        note.using(not_before="2026-12-24")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"), [("redis://ada:hunter2@cache/0", "redis://...@cache/0"), ("sqlite:///", "names no file")]
+)
+def test_a_url_that_is_none_is_refused_without_its_password(url, said):
+    with pytest.raises(SettingsInvalid) as raised:
+        FnQueue(url=url).runtime().check()
+    assert said in str(raised.value)
+    assert "hunter2" not in str(raised.value)

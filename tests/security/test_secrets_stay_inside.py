@@ -83,7 +83,7 @@ def test_no_fault_of_a_ring_quotes_what_was_given() -> None:
 def refusals(calls: Any, ring: KeyRing, other: KeyRing) -> Iterator[Callable[[], Any]]:
     body, secret = calls.seal(), calls.secret
     opened = {"keyring": ring, "environment": "production", "queue": "billing", "now": calls.now}
-    yield lambda: calls.open(body[:-1] + "A")
+    yield lambda: calls.open(body[:-1] + ("A" if body[-1] != "A" else "E"))
     yield lambda: calls.open(body, keyring=other)
     yield lambda: calls.open(body, queue="mail")
     yield lambda: calls.open(body, now=calls.now + 10**6)
