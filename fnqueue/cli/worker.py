@@ -6,7 +6,11 @@ All faults are said at once and before anything is received. Exit codes are the 
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,12 +111,26 @@ def _work(ctx: click.Context, options: WorkerOptions, reloader: Reloader | None)
     # Before the worker is made: it makes the key file if there is none, and says so in the log.
     logs.configure(format=format_, level=options.log_level)
     logs.subscribe(app.runtime.events, format=format_)
-    made = _make(app, options)
-    _open(app.runtime)
-    _say(banner(app.runtime, app.name, made.queues, made.describe()), format_)
-    if reloader is not None:
-        reloader.watch(made.stop)
-    return made.run()
+    with _ends_when_told():
+        made = _make(app, options)
+        _open(app.runtime)
+        _say(banner(app.runtime, app.name, made.queues, made.describe()), format_)
+        if reloader is not None:
+            reloader.watch(made.stop)
+        return made.run()
+
+
+@contextmanager
+def _ends_when_told() -> Iterator[None]:
+    """SIGTERM before the worker began: nothing was received, so it ends at once, and well."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _make(app: Application, options: WorkerOptions) -> Worker:

@@ -103,7 +103,7 @@ class TestStopping:
             assert started.wait(10)
             eventually(lambda: len(runs) == 2)
             worker.stop()
-            eventually(lambda: broker.attributes("default").visible == 4, 3)
+            eventually(lambda: broker.attributes("default").visible == 4, 8)
             assert len(runs) == 2
             go.set()
         assert sorted(handle.state for handle in handles) == ["PENDING"] * 4 + ["SUCCESS"] * 2
@@ -130,7 +130,7 @@ class TestStopping:
                 slow.defer()
             eventually(lambda: worker._slots.held > 1)
             worker.stop()
-            eventually(lambda: broker.attributes("default").visible == 39, 3)
+            eventually(lambda: broker.attributes("default").visible == 39, 8)
             go.set()
 
     def test_a_second_stop_gives_back_what_runs_at_once_and_its_late_end_changes_nothing(self, fn):
@@ -205,7 +205,7 @@ class TestStopping:
             eventually(lambda: worker._slots.held == 5)
             eventually(lambda: len(running) == 2)
             worker.stop()
-            eventually(lambda: broker.attributes("default").visible == 3, 3)
+            eventually(lambda: broker.attributes("default").visible == 3, 8)
             go.set()
         assert sorted(handle.state for handle in handles) == ["PENDING"] * 3 + ["SUCCESS"] * 2
         assert len(released) == 3
