@@ -221,19 +221,29 @@ def _search(module: ModuleType) -> Any:
     for name in FACTORIES:
         if callable(getattr(module, name, None)):
             return _call(module, name, getattr(module, name), (), {})
-    queues = {id(value): (name, value) for name, value in vars(module).items() if isinstance(value, FnQueue)}
-    if len(queues) == 1:
-        return next(iter(queues.values()))[1]
-    if len(queues) > 1:
-        names = [name for name, _ in queues.values()]
-        several = f"{module.__name__!r} has several FnQueues ({', '.join(names)})"
-        raise AppNotFound(f"{several}: name one, as {module.__name__}:{names[0]}")
+    # Apps first: a framework's FnQueue does not know which of its apps is meant.
+    for what, is_one in (("apps", _is_made_app), ("FnQueues", _is_queue)):
+        found = {id(value): (name, value) for name, value in vars(module).items() if is_one(value)}
+        if len(found) == 1:
+            return next(iter(found.values()))[1]
+        if len(found) > 1:
+            names = [name for name, _ in found.values()]
+            several = f"{module.__name__!r} has several {what} ({', '.join(names)})"
+            raise AppNotFound(f"{several}: name one, as {module.__name__}:{names[0]}")
     if any(_is_app(found) for found in apps):
         return next(found for found in apps if _is_app(found))
     raise AppNotFound(
         f"{module.__name__!r} has no application: no {', '.join((*NAMES, *FACTORIES))}, and no FnQueue. "
         f"Name it: {module.__name__}:name"
     )
+
+
+def _is_made_app(value: Any) -> bool:
+    return _state(value) is not None
+
+
+def _is_queue(value: Any) -> bool:
+    return isinstance(value, FnQueue)
 
 
 def _has(module: ModuleType) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from fnqueue import FnQueue, SettingsInvalid, StoreMissing
+from fnqueue.errors import DatabaseReadOnly
 from fnqueue.policies import public
 from fnqueue.security.keyring import new_key
 from fnqueue.settings import Settings
@@ -158,3 +161,13 @@ def test_a_priority_of_one_call_on_sqs_without_its_queue_is_refused_and_nothing_
 
     with pytest.raises(ValueError, match="name 'default' in FNQUEUE_PRIORITY_QUEUES"):
         plain.using(priority=9).defer()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write what nobody may")
+def test_an_engine_that_is_opened_asks_whether_its_file_takes_writes(tmp_path):
+    fn = FnQueue(url=f"sqlite:///{tmp_path}/q.db")
+    fn.runtime().engine.open()
+    fn.close()
+    (tmp_path / "q.db").chmod(0o400)
+    with pytest.raises(DatabaseReadOnly):
+        fn.runtime().engine.open()
