@@ -123,6 +123,7 @@ class Runtime:
             *self._policy_faults(),
             *self._store_faults(),
             *self._priority_faults(),
+            *self._twin_queue_faults(),
         ]
 
     def check(self) -> None:
@@ -196,6 +197,15 @@ class Runtime:
             + ", ".join(without)
         ]
 
+    def _twin_queue_faults(self) -> list[str]:
+        """The seal binds a queue's name without `.fifo`: of two such queues one's messages would run from the other."""
+        queues = set(self.registry.queues())
+        return [
+            f"the queues {queue!r} and '{queue}.fifo' are one to the seal of a message: give one of them another name"
+            for queue in sorted(queues)
+            if f"{queue}.fifo" in queues
+        ]
+
     # ---------------------------------------------------------------- state
 
     @cached_property
@@ -205,7 +215,7 @@ class Runtime:
 
     @cached_property
     def replay(self) -> Replay | None:
-        return Replay(self.engine.store, self.clock) if self.engine.store else None
+        return Replay(self.engine.store, self.clock, self._mac, self._mac_holds) if self.engine.store else None
 
     @cached_property
     def parked(self) -> Parked | None:

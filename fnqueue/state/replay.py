@@ -17,7 +17,7 @@ settlement and *before* the task's own record: where they are refused (None), th
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from fnqueue.store.base import Fence, Record, Store
 
 KIND: Final = "once"
 SKEW_SECONDS: Final = 2.0
+LEASE_SECONDS_MAX: Final = float(quotas.VISIBILITY_SECONDS_MAX)
 _TRIES: Final = 8  # each lost race means that somebody else moved the record on
 
 
@@ -61,10 +62,20 @@ class Elsewhere:
 
 
 class Replay:
-    """Safe between threads, processes and machines: all decisions are conditional writes."""
+    """Safe between threads, processes and machines: all decisions are conditional writes.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+    With `mac` and `check` (as `Control` has them) an end counts only if a key in use signed for it: whoever can
+    merely write to the store cannot have a call deleted unrun.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        mac: Callable[[bytes], bytes] | None = None,
+        check: Callable[[bytes, bytes], bool] | None = None,
+    ) -> None:
+        self._store, self._clock, self._mac, self._check = store, clock, mac, check
 
     def take(self, id: str, *, fence: Fence, lease_seconds: float, until: float) -> Taken | Done | Elsewhere:
         """Ask to run. `fence` is the delivery's, kept for operators; `until` the envelope's `ex`.
@@ -116,27 +127,45 @@ class Replay:
     def _refusal(self, known: Record) -> Done | Elsewhere | None:
         state = _field(known, "state")
         if state in ("done", "dead"):
-            return Done(dead=state == "dead")
+            return Done(dead=state == "dead") if self._is_genuine(known) else None
         # A retry's own message comes back when it is due, by a clock that may be a little behind this one.
         running = state == "running"
         ready = _field(known, "lease_until") + SKEW_SECONDS if running else _field(known, "retry_at") - SKEW_SECONDS
-        wait = ready - self._clock.now()
+        # No lease and no retry is longer than a message can be hidden: a later time was not written by us.
+        wait = min(ready - self._clock.now(), LEASE_SECONDS_MAX)
         return Elsewhere(wait) if wait > 0 else None
+
+    def _is_genuine(self, record: Record) -> bool:
+        mac = _field(record, "mac")
+        return self._check is None or (isinstance(mac, bytes) and self._check(_text(record.id, record.fields), mac))
 
     def _running(self, taken: Taken) -> Record:
         return self._record(taken, "running", lease_until=taken.lease_until)
 
     def _record(self, taken: Taken, state: str, *, final: bool = False, **fields: float) -> Record:
         delivery = f"{taken.delivery[0]}.{taken.delivery[1]}"
+        said: dict[str, Any] = {
+            "state": state,
+            "run": taken.run,
+            "holder": taken.holder,
+            "delivery": delivery,
+            **fields,
+        }
+        if final and self._mac is not None:
+            said["mac"] = self._mac(_text(taken.id, said))
         return Record(
             kind=KIND,
             id=taken.id,
-            fields={"state": state, "run": taken.run, "holder": taken.holder, "delivery": delivery, **fields},
+            fields=said,
             expires_at=taken.until + quotas.FUTURE_SKEW_SECONDS,
             # The end of a run outranks its renewals: a heartbeat that is late by a moment cannot revive it.
             fence=(taken.run, 0 if state == "running" else 1),
             final=final,
         )
+
+
+def _text(id: str, fields: Mapping[str, Any]) -> bytes:
+    return f"once {len(id)} {id} {fields.get('state')} {fields.get('run')}".encode()
 
 
 def _field(record: Record, name: str) -> Any:

@@ -132,3 +132,20 @@ def test_rubbish_goes_to_the_dead_letter_queue_at_a_bounded_rate_and_the_rest_is
     assert fates.count("deleted") == 15
     assert all(len(event.body_sha256) == 64 for event in told)
     assert fn.runtime().engine.broker.attributes("money__dead").visible == 10
+
+
+def test_a_forged_end_of_a_once_call_deletes_nothing_unrun(fn, drain, sealed):
+    from fnqueue.security.envelope import peek
+    from fnqueue.store.base import Record
+
+    body, runs = sealed
+    inject(fn, "money", body)
+    for fields in ({"state": "done", "run": 1}, {"state": "dead", "run": 1, "mac": b"x" * 32}):
+        fn.runtime().engine.store.put(
+            Record(kind="once", id=peek(body).id, fields=fields, fence=(1, 1), final=True, expires_at=9e9)
+        )
+    drain()
+    assert runs == ["pay 7"]
+    inject(fn, "money", body)
+    drain()
+    assert runs == ["pay 7"], "and its true end still holds"

@@ -171,3 +171,16 @@ def test_an_engine_that_is_opened_asks_whether_its_file_takes_writes(tmp_path):
     (tmp_path / "q.db").chmod(0o400)
     with pytest.raises(DatabaseReadOnly):
         fn.runtime().engine.open()
+
+
+def test_a_queue_and_its_fifo_twin_in_one_application_are_refused():
+    fn = FnQueue(url="sqlite://")
+
+    @fn.task(name="a", queue="orders")
+    def a() -> None: ...
+
+    @fn.task(name="b", queue="orders.fifo")
+    def b() -> None: ...
+
+    with pytest.raises(SettingsInvalid, match=r"'orders' and 'orders.fifo' are one to the seal"):
+        a.defer()
