@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -163,12 +166,27 @@ def test_a_priority_of_one_call_on_sqs_without_its_queue_is_refused_and_nothing_
         plain.using(priority=9).defer()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write what nobody may")
-def test_an_engine_that_is_opened_asks_whether_its_file_takes_writes(tmp_path):
-    fn = FnQueue(url=f"sqlite:///{tmp_path}/q.db")
+@pytest.fixture
+def plain_users_folder() -> Iterator[Path]:
+    """A folder of a user who is not root, as whom the test runs: root may write what nobody may."""
+    nobody = 65_534
+    with tempfile.TemporaryDirectory() as folder:
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.chown(folder, nobody, nobody)
+            os.seteuid(nobody)
+        try:
+            yield Path(folder)
+        finally:
+            if is_root:
+                os.seteuid(0)
+
+
+def test_an_engine_that_is_opened_asks_whether_its_file_takes_writes(plain_users_folder):
+    fn = FnQueue(url=f"sqlite:///{plain_users_folder}/q.db")
     fn.runtime().engine.open()
     fn.close()
-    (tmp_path / "q.db").chmod(0o400)
+    (plain_users_folder / "q.db").chmod(0o400)
     with pytest.raises(DatabaseReadOnly):
         fn.runtime().engine.open()
 
