@@ -96,7 +96,7 @@ class Binder:
 
     def result_to_json(self, value: Any) -> bytes:
         """A result, with the return annotation's classes as their fields. Raises ArgumentNotSerializable."""
-        return write_result(value, self._name, self._return_spec())
+        return b"null" if value is None else write_result(value, self._name, self._return_spec())
 
     def result_from_json(self, data: bytes) -> Any:
         """What the function returned. Raises ResultUnreadable when it does not fit this version's annotation."""
@@ -117,6 +117,8 @@ class Binder:
 
     def _fitting(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Plan:
         plan = self._known or self._plan()
+        if not kwargs and len(args) in plan.plain_counts:
+            return plan
         if not plan.fits(len(args), kwargs):
             raise plan.misfit(args, kwargs)
         if len(args) + len(kwargs) > quotas.ARGUMENT_NODES_MAX:

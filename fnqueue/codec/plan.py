@@ -30,6 +30,7 @@ class Plan:
     position: dict[str, int]  # those that may be given both ways
     required: frozenset[str]
     lacking: tuple[int, ...]  # how many required ones are left after n positional arguments
+    plain_counts: frozenset[int]  # how many positional arguments alone are a call
     defaults: dict[str, Any]
     rest_name: str | None  # *args
     rest: Spec
@@ -109,6 +110,7 @@ def plan_of(function: Callable[..., Any], name: str, *, bind: bool) -> Plan:
     )
     rest = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
     others = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
+    lacking = tuple(len(required.difference(positional[:count])) for count in range(len(positional) + 1))
     return Plan(
         name=name,
         order=tuple(p.name for p in parameters),
@@ -117,7 +119,8 @@ def plan_of(function: Callable[..., Any], name: str, *, bind: bool) -> Plan:
         named={p.name: specs[p.name] for p in parameters if p.kind in _NAMED},
         position={p.name: at for at, p in enumerate(parameters) if p.kind is p.POSITIONAL_OR_KEYWORD},
         required=required,
-        lacking=tuple(len(required.difference(positional[:count])) for count in range(len(positional) + 1)),
+        lacking=lacking,
+        plain_counts=frozenset(count for count, missing in enumerate(lacking) if missing == 0),
         defaults={p.name: p.default for p in parameters if p.default is not p.empty},
         rest_name=rest,
         rest=specs.get(rest or "", _ANY),

@@ -6,6 +6,7 @@ outside: the heartbeat replaces `receipt`, `record` and `once` with later ones, 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fnqueue.broker.base import Message, Receipt
@@ -64,9 +65,11 @@ class Delivery:
         self.receipt: Receipt = message.receipt
         self.queue = message.receipt.queue
         self.body = message.body
-        self.generation = _count(message.attributes.get("g"))
-        self.attempts_hint = _count(message.attributes.get("a"))  # without a store: runs before this message was sent
-        self.not_before_hint = _seconds(message.attributes.get("n"))  # without a store: more hops of a long wait
+        self.generation = 0
+        self.attempts_hint = 0  # without a store: runs before this message was sent
+        self.not_before_hint = 0.0  # without a store: more hops of a long wait
+        if message.attributes:
+            self._take_hints(message.attributes)
         self.opened: Opened | None = None
         self.id: str | None = None  # None until the tag is proven
         self.task: Any = None
@@ -88,6 +91,11 @@ class Delivery:
         self.started_at: float | None = None
         self.finished_at: float | None = None
         self.traceparent: str | None = None
+
+    def _take_hints(self, attributes: Mapping[str, str]) -> None:
+        self.generation = _count(attributes.get("g"))
+        self.attempts_hint = _count(attributes.get("a"))
+        self.not_before_hint = _seconds(attributes.get("n"))
 
     @property
     def fence(self) -> tuple[int, int]:

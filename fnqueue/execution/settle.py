@@ -106,7 +106,12 @@ class Settler:
             return list(plans)
         records = [record for plan in plans for record in plan.records]
         taken = iter(store.put_many(records, fenced=True) if records else ())
-        standing = [plan for plan in plans if self._stands(store, plan, [next(taken) for _ in plan.records])]
+        answers = [[next(taken) for _ in plan.records] for plan in plans]
+        standing = [
+            plan
+            for plan, written in zip(plans, answers, strict=True)
+            if None not in written or self._stands(store, plan, written)
+        ]
         parking = [record for plan in standing for record in plan.parking]
         if parking:
             store.put_many(parking, fenced=True)  # refused: it was parked before, and sent

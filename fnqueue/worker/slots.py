@@ -26,6 +26,7 @@ class Slots:
         self._on_loop = 0
         self._waiting = 0  # of the held, not yet started
         self._seconds: float | None = None  # moving average of a run
+        self._wanted = 0  # who waits for room
         self._closed = False
 
     @property
@@ -40,7 +41,11 @@ class Slots:
     def wait_free(self, seconds: float) -> int:
         """Wait until it is worth receiving; how many may come. 0 when `seconds` are over or it was closed."""
         with self._condition:
-            self._condition.wait_for(lambda: self._closed or self._free() > 0, seconds)
+            self._wanted += 1
+            try:
+                self._condition.wait_for(lambda: self._closed or self._free() > 0, seconds)
+            finally:
+                self._wanted -= 1
             return 0 if self._closed else self._free()
 
     def _free(self) -> int:
@@ -83,7 +88,7 @@ class Slots:
         if seconds is not None:
             known = self._seconds
             self._seconds = seconds if known is None else known + (seconds - known) / 8
-        if self._free() > 0:
+        if self._wanted and self._free() > 0:
             self._condition.notify()
 
     @property

@@ -194,7 +194,7 @@ class Worker:
 
     def _watch(self) -> None:
         """Until it is to stop."""
-        pause = 0.02 if self.burst or self.max_tasks else 3600.0
+        pause = 0.02 if self.burst or self.max_tasks else 1.0
         while not self._asked.count:
             self._asked.wait(pause)
             done = self.max_tasks is not None and self._ended_tasks >= self.max_tasks
@@ -259,6 +259,7 @@ class Worker:
         self._released += sum(isinstance(outcome, Released) for _, outcome in batch)
         for delivery, _ in batch:
             self._groups.settled(delivery, deleted=id(delivery) in deleted)
+            delivery.context = None  # it knows the delivery: without the circle both go at once, not by the collector
         self._settled_at = self._now()
         self._ended_tasks += len(batch)
 
