@@ -81,7 +81,7 @@ def test_a_worker_that_wakes_while_its_twin_runs_neither_ends_nor_deletes_its_me
     if files == "two files":
         fleet.settings["FNQUEUE_STORE_URL"] = f"sqlite:///{tmp_path}/store.db"
     go = tmp_path / "go"
-    handle = fleet.task("until").defer(str(go), 12)  # the twin has begun later, so it ends later
+    handle = fleet.task("until").defer(str(go), 8)  # the twin has begun later, so it ends later
     first, twin = stand_still(fleet, handle)
     go.touch()
     first.send_signal(signal.SIGCONT)

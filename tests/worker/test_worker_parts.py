@@ -374,12 +374,30 @@ class TestStopping:
         finally:
             stopping.off_signals()
 
+    def test_a_signal_that_another_thread_gets_wakes_who_waits(self):
+        """The system chooses the thread, and after a SIGCONT it is often not the main one."""
+        stopping = Stopping()
+        stopping.on_signals()
+        other = threading.Thread(target=time.sleep, args=(0.5,))
+        other.start()
+        shot = threading.Timer(0.1, lambda: signal.pthread_kill(other.ident, signal.SIGTERM))
+        shot.start()
+        try:
+            began = time.monotonic()
+            stopping.wait(10)
+            assert time.monotonic() - began < 5
+            assert stopping.count == 1
+        finally:
+            stopping.off_signals()
+            other.join(5)
+
     def test_the_handlers_of_before_come_back(self):
         before = signal.getsignal(signal.SIGTERM)
         stopping = Stopping()
         stopping.on_signals()
         stopping.off_signals()
         assert signal.getsignal(signal.SIGTERM) is before
+        assert signal.set_wakeup_fd(-1) == -1
 
 
 def test_a_queue_that_refuses_is_asked_again_more_and_more_slowly(clock):
