@@ -118,9 +118,9 @@ class Field:
 
     def _serve(self, server: str) -> None:
         if server == "redis" and self.redis is None:
-            self.redis = Redis(self.plan.folder, _environment())
+            self.redis = Redis(self.plan.folder, environment())
         if server == "sqs" and self.sqs is None:
-            self.sqs = Sqs(self.plan.scratch, _environment())
+            self.sqs = Sqs(self.plan.scratch, environment())
 
     def run(self, contestant: Contestant) -> Run:
         folder = self.plan.folder / contestant.name.replace(" ", "-")
@@ -140,7 +140,7 @@ class Field:
         return max(20, int(contestant.tasks * self.plan.scale))
 
     def _env(self, contestant: Contestant, folder: Path) -> dict[str, str]:
-        env = _environment()
+        env = environment()
         env |= {"BENCH_FOLDER": str(folder), "BENCH_VARIANT": contestant.variant, "PYTHONPATH": str(ROOT)}
         if self.redis is not None:
             env["BENCH_REDIS"] = str(self.redis.port)
@@ -154,7 +154,7 @@ class Field:
         return env
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_THEM}
     aws = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
     return env | aws | {"AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
