@@ -17,12 +17,14 @@ from fnqueue.execution.powers import Powers
 from fnqueue.outcome import DeadLettered, Outcome, Refused, Rescheduled
 from fnqueue.state.replay import Done, Elsewhere, Replay
 from fnqueue.state.results import Results, TaskRecord
+from fnqueue.task.handle import pause
 from fnqueue.task.task import Task
 
 #: The detail of a REPLAY refusal: the call lives on in a message that was sent later, so this one may go.
 SUPERSEDED = "superseded"
 #: How far apart those are set that were running together when their workers ended.
 APART_SECONDS = 10.0
+WITHIN_SECONDS = 2.0
 
 
 def look_back(delivery: Delivery, task: Task[Any, Any, Any], powers: Powers) -> Outcome | None:
@@ -94,6 +96,9 @@ def _start_again(delivery: Delivery, powers: Powers, results: Results, known: Ta
     if _is_suspect(record, known):
         apart = random.uniform(0, APART_SECONDS)  # noqa: S311 - not a secret
         return Rescheduled(apart, TaskError("WorkerEnded", _crashed(record.crashes, powers.max_crashes)), counts=False)
+    if known is not None and record.crashes >= 2:
+        # The queue counts in whole seconds, so several that were set apart may come at the same one.
+        pause(powers.clock, random.uniform(0, WITHIN_SECONDS))  # noqa: S311 - not a secret
     started = results.write_started(record if known is not None else record.changed(starts=1))
     if started is not None:
         delivery.record = started
