@@ -7,7 +7,6 @@ runtime and principal by themselves.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
@@ -179,6 +178,8 @@ class FnQueue:
 
     async def adefer(self, task: Task[P, R, Any], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """`defer` for async views: the send is in a thread, with this context's variables."""
+        import asyncio  # whoever awaits has it already; at the top it costs every import of fnqueue a fifth
+
         return await asyncio.to_thread(self.send, self._task(task), args, kwargs)
 
     def defer_many(self, task: Task[P, R, Any], calls: Iterable[tuple[Any, ...] | Signature], /) -> list[Handle[R]]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fnqueue import codec
 from fnqueue.broker.base import Message, Receipt
@@ -17,6 +16,9 @@ from fnqueue.execution.execute import Executor, Run
 from fnqueue.outcome import DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
 from fnqueue.task.handle import Result
 from fnqueue.task.task import Task
+
+if TYPE_CHECKING:
+    import asyncio
 
 FOREVER = float("inf")
 
@@ -35,6 +37,8 @@ def run_coroutine(executor: Executor, run: Run) -> Outcome:
 
     So it works where a loop runs already: in an async view, or in a notebook.
     """
+    import asyncio  # see coroutines.py
+
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=_serve, args=(loop,), name="fnqueue-apply", daemon=True)
     thread.start()

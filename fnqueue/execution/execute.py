@@ -8,13 +8,12 @@ Knows no broker: a delivery is given, and what becomes of its message is `settle
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fnqueue.broker.names import binding
 from fnqueue.clock import to_datetime
@@ -43,6 +42,9 @@ from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal, service
 from fnqueue.task.options import Backoff
 from fnqueue.task.task import Task
+
+if TYPE_CHECKING:
+    import asyncio
 
 #: Refusals that end the call now, or once its grace is over.
 ENDS = ENDED | UNKNOWN | {"DECODE"}
@@ -113,6 +115,8 @@ class Executor:
 
     def execute_wrapped(self, run: Run, loop: asyncio.AbstractEventLoop) -> Outcome:
         """Run a coroutine task on `loop` with middleware around it, in a thread that waits for it."""
+        import asyncio  # see coroutines.py
+
         return self._wrapped(run, lambda context: asyncio.run_coroutine_threadsafe(self._in_scope(run), loop).result())
 
     def wraps_runs(self) -> bool:

@@ -6,7 +6,6 @@ time and keeps nothing.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from dataclasses import dataclass
 from datetime import datetime
@@ -86,6 +85,8 @@ class Handle(Generic[R]):
 
     async def aresult(self, timeout_seconds: float | None = 10) -> R:
         """`result` for async views: the wait is in a thread."""
+        import asyncio  # whoever awaits has it already; at the top it costs every import of fnqueue a fifth
+
         return await asyncio.to_thread(self.result, timeout_seconds)
 
     def cancel(self) -> None:

@@ -5,7 +5,6 @@ A task is given its powers (`Sends`) by the application that registered it and k
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import os
@@ -69,6 +68,8 @@ class Task(Generic[P, R, C]):
 
     async def adefer(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """`defer` for async views: the send is in a thread, with this context's variables."""
+        import asyncio  # whoever awaits has it already; at the top it costs every import of fnqueue a fifth
+
         return await asyncio.to_thread(self._sends.send, self, args, kwargs)
 
     def apply(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
