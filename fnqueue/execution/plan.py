@@ -274,7 +274,8 @@ class Planner:
         parks = self.parked is not None and delivery.generation < GENERATION_MAX
         if self._can_hide(delivery, seconds):
             self._hide(plan, seconds)
-            plan.park = parks
+            # On FIFO a refusal leaves it where it is: parked, it would come back behind the rest of its group.
+            plan.park = parks and not is_fifo(delivery.queue)
         elif parks:
             self.park(plan, seconds)
         elif self.parked is not None:

@@ -266,3 +266,26 @@ def test_a_body_at_the_limit_goes_to_the_dead_letter_queue_all_the_same(fn, drai
     drain()
     assert left(fn) == (0, 0, 0)
     assert left(fn, "default__dead") == (1, 0, 0)
+
+
+def test_a_fifo_queue_that_refuses_to_hide_keeps_the_message_in_its_place(fn, drain, clock):
+    """Parked, it would come back behind the rest of its group."""
+    runs = []
+
+    @fn.task(name="work", queue="steps.fifo", bind=True)
+    def work(context, n: int) -> None:
+        runs.append(n)
+        if runs == [0]:
+            raise RetryLater(10)
+
+    broker = failing_broker(fn)
+    for n in range(3):
+        work.using(group="a").defer(n)
+    delivery = received(fn, "steps.fifo")
+    outcome = executed(fn, delivery)
+    broker.on["change_visibility"] = lambda queue, changes: ([None], [Failure(0, "InvalidParameterValue", "expired")])
+    fn.runtime().settler().settle([(delivery, outcome)])
+    del broker.on["change_visibility"]
+    clock.advance(seconds=fn.runtime().settings.visibility_seconds + 1)
+    drain()
+    assert runs == [0, 0, 1, 2]
