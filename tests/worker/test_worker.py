@@ -103,6 +103,7 @@ class TestStopping:
             assert started.wait(10)
             eventually(lambda: len(runs) == 2)
             worker.stop()
+            eventually(lambda: worker._pool._stopping)  # asked is not yet done
             eventually(lambda: broker.attributes("default").visible == 4, 8)
             assert len(runs) == 2
             go.set()
