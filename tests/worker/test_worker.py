@@ -209,7 +209,7 @@ class TestStopping:
             eventually(lambda: broker.attributes("default").visible == 3, 8)
             go.set()
         assert sorted(handle.state for handle in handles) == ["PENDING"] * 3 + ["SUCCESS"] * 2
-        assert len(released) == 3
+        assert len(released) >= 3  # a receive that was under way may bring them once more
 
     def test_at_most_once_that_has_to_be_left_is_a_failure_with_that_text(self, fn):
         started, go, codes = threading.Event(), threading.Event(), []
