@@ -19,6 +19,7 @@ from fnqueue.context import TaskContext, running
 from fnqueue.dispatch import Prepared
 from fnqueue.errors import ArgumentError, NotATask, OptionInvalid, SomeNotSent
 from fnqueue.execution.apply import apply_here
+from fnqueue.held import Held, Transaction
 from fnqueue.middleware import Middleware
 from fnqueue.reads import StoreReads
 from fnqueue.registry import Registry
@@ -27,7 +28,7 @@ from fnqueue.security.policy import Policy, check_arguments, check_policy
 from fnqueue.security.principal import ANONYMOUS, Principal, service
 from fnqueue.settings import Settings, merged
 from fnqueue.task.batch import Batch
-from fnqueue.task.handle import Handle, Result
+from fnqueue.task.handle import Handle, Hold, Result
 from fnqueue.task.options import CallOptions, Priority, Retry, TaskOptions, unknown_option
 from fnqueue.task.task import Task, check_function
 from fnqueue.workflow.signature import Signature
@@ -207,16 +208,18 @@ class FnQueue:
 
         Handles have their ids at once. Raises SomeNotSent at the end. Blocks may be nested: the outermost sends.
         """
-        batch = Batch[Prepared]()
+        outer, batch = self._batch.get(), Batch[Prepared](transaction=self._transaction())
         token = self._batch.set(batch)
         try:
             yield batch
         except BaseException:
-            self.runtime().dispatch.drop(batch.close())
+            self.runtime().dispatch.drop(batch.close(dropped=True))
             raise
         finally:
             self._batch.reset(token)
-        self._deliver(batch.close())
+        if outer is not None:
+            outer.held += batch.held
+        batch.delivered(self._deliver(batch.close()))
 
     def apply(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[Any]:
         """What `task.apply` calls."""
@@ -237,15 +240,38 @@ class FnQueue:
         return self.runtime().dispatch.prepare(task, args, kwargs, principal, hint=hint)
 
     def _deliver(self, prepared: list[Prepared]) -> list[Handle[Any]]:
-        batch = self._batch.get()
-        if batch is not None:
-            handles = [self._handle_of(call) for call in prepared]
+        if not prepared:
+            return []
+        batch, transaction = self._batch.get(), self._transaction()
+        # A transaction that began inside the block may roll back before the block ends: what is deferred in it
+        # cannot wait for the block. One around the block is waited for at the block's end, with all of its calls.
+        if batch is not None and transaction in (None, batch.transaction):
+            handles = [self._handle_of(call, batch) for call in prepared]
             if batch.add(prepared, handles):
                 return handles
-        return self._transmit(prepared) if prepared else []
+        if transaction is None:
+            return self._transmit(prepared)
+        held = self._hold(transaction, prepared)
+        handles = [self._handle_of(call, held) for call in prepared]
+        if batch is not None:
+            batch.note_held(held, handles)
+        return handles
+
+    def _transaction(self) -> Transaction | None:
+        return self.runtime().hooks.transaction()
+
+    def _hold(self, transaction: Transaction, prepared: list[Prepared]) -> Held:
+        runtime = self.runtime()
+        held = Held(prepared, runtime.dispatch, runtime.events)
+        try:
+            transaction.hold(held)
+        except BaseException:
+            held.drop()
+            raise
+        held.tell()
+        return held
 
     def _transmit(self, prepared: list[Prepared]) -> list[Handle[Any]]:
-        """Send now. Integrations override this to hold calls for a commit."""
         failed = self.runtime().dispatch.send(prepared)
         if not failed:
             return [self._handle_of(call) for call in prepared]
@@ -281,13 +307,15 @@ class FnQueue:
             raise NotATask(f"fn.defer({name}): a plain function, and no worker would know it: put @fn.task above it")
         raise NotATask(f"fn.defer({task!r}): the first argument must be a task, got {type(task).__name__}")
 
-    def _handle_of(self, prepared: Prepared) -> Handle[Any]:
+    def _handle_of(self, prepared: Prepared, held: Hold | None = None) -> Handle[Any]:
         return Handle(
             prepared.winner or prepared.id,
             task=prepared.task,
             reads=self.reads(),
             expires_at=prepared.expires_at,
             queue=prepared.queue,
+            # An earlier call that holds the dedupe key was sent long ago: its result does not wait for this commit.
+            held=held if prepared.winner is None else None,
         )
 
     # ---------------------------------------------------------------- reading

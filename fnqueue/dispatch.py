@@ -15,6 +15,7 @@ from typing import Any
 from fnqueue import quotas
 from fnqueue.broker.base import Broker, Entry
 from fnqueue.broker.names import binding, is_fifo, physical
+from fnqueue.claims import Claim, Claims
 from fnqueue.clock import Clock, to_datetime
 from fnqueue.errors import (
     ArgumentsDoNotFit,
@@ -25,32 +26,21 @@ from fnqueue.errors import (
     PolicyDenied,
     PolicyUndecided,
     SendRefused,
-    StoreMissing,
 )
 from fnqueue.events import CallDeferred, CallDenied, Events
 from fnqueue.middleware import Middleware, OutgoingCall, around_send
 from fnqueue.security.envelope import seal
 from fnqueue.security.ids import new_id
-from fnqueue.security.keyring import KeyRecord, KeyRing
+from fnqueue.security.keyring import KeyRing
 from fnqueue.security.policy import Policy, PolicyContext
 from fnqueue.security.principal import Principal
-from fnqueue.security.records import dedupe_id, group_id
+from fnqueue.security.records import group_id
 from fnqueue.state.dedupe import Dedupe
 from fnqueue.state.parked import Parked
 from fnqueue.task.options import retry_of
 from fnqueue.task.task import Task
 
-CLAIM_SECONDS = 60.0
 Wire = tuple[tuple[Any, ...], dict[str, Any]]  # arguments as the codec makes them travel
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A dedupe key and who holds it."""
-
-    key: str
-    winner: str
-    until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +83,7 @@ class Dispatch:
 
     def __init__(self, powers: SendPowers) -> None:
         self._powers = powers
+        self._claims = Claims(powers.dedupe)
 
     # ---------------------------------------------------------------- prepare
 
@@ -195,7 +186,8 @@ class Dispatch:
         )
         self._check_size(task, body, call)
         entry, parked_until = self._entry(ring, task, queue, call_id, body, delay, now)
-        claim = self._dedupe(ring, task, call_id, expires)  # last: whatever is refused after it would hold the key
+        # Last: whatever is refused after it would hold the key.
+        claim = self._claims.take(ring, task, call_id, expires) if options.dedupe is not None else None
         return Prepared(
             id=call_id,
             task=task.name,
@@ -261,21 +253,6 @@ class Dispatch:
             return None
         return group if options.group_clear else group_id(ring.primary, binding(queue), group)
 
-    def _dedupe(self, ring: KeyRing, task: Task[Any, Any, Any], call_id: str, expires: float) -> Claim | None:
-        """Claimed for a moment; confirmed once the call is sent, so that a send that fails blocks nobody for long."""
-        options = task.call_options
-        if options.dedupe is None:
-            return None
-        if self._powers.dedupe is None:
-            raise StoreMissing(f"{task.name}: dedupe=")
-        keys = [dedupe_id(record, task.name, options.tenant, options.dedupe) for record in _sealing(ring)]
-        for old in keys[1:]:
-            holder = self._powers.dedupe.holder(old)
-            if holder is not None:
-                return Claim(keys[0], holder, expires)
-        winner = self._powers.dedupe.claim(keys[0], call_id, until=expires, lease_seconds=CLAIM_SECONDS)
-        return Claim(keys[0], winner, expires)
-
     def _check_size(self, task: Task[Any, Any, Any], body: str, call: OutgoingCall) -> None:
         limit = min(self._powers.max_body_bytes, self._powers.broker.max_body_bytes)
         # What travels beside the body counts too: the generation, and its name and type.
@@ -296,16 +273,22 @@ class Dispatch:
             self.drop(todo)
             raise
         lost = {call.id for call, _ in failed}
-        self._claims(todo, lost)
+        for call in todo:
+            self._claims.settle(call.claim, call.id, sent=call.id not in lost)
         self._tell(todo, lost)
         return failed
 
     def drop(self, calls: Sequence[Prepared]) -> None:
         """These are not sent after all: whoever comes next with their dedupe keys must not be told that they were."""
         try:
-            self._claims([call for call in calls if call.winner is None], {call.id for call in calls})
+            for call in calls:
+                self._claims.settle(call.claim, call.id, sent=False)
         except FnQueueError:
             pass  # what cannot be released now lapses by itself; the caller has a greater trouble
+
+    def still_wanted(self, calls: Sequence[Prepared]) -> list[Prepared]:
+        """Calls that were held for long: without those whose dedupe key another call took meanwhile."""
+        return [call for call in calls if self._claims.renew(call.claim, call.id)]
 
     def _send(self, todo: Sequence[Prepared]) -> list[tuple[Prepared, Exception]]:
         failed: list[tuple[Prepared, Exception]] = []
@@ -325,14 +308,6 @@ class Dispatch:
             sent_any = True
             failed += [(group[f.index], SendRefused(f.code, f.text, sender_fault=f.sender_fault)) for f in failures]
         return failed
-
-    def _claims(self, calls: Sequence[Prepared], lost: set[str]) -> None:
-        for call in calls:
-            if call.claim is not None and self._powers.dedupe is not None:
-                if call.id in lost:
-                    self._powers.dedupe.release(call.claim.key, call.id)
-                else:
-                    self._powers.dedupe.confirm(call.claim.key, call.id, until=call.claim.until)
 
     def _park(self, calls: Sequence[Prepared]) -> bool:
         """Whether there were any."""
@@ -393,8 +368,3 @@ def _largest(call: OutgoingCall) -> str:
         return "none"
     name, value = max(named, key=lambda pair: len(str(pair[1])))
     return f"{name} (about {len(str(value)):,} characters)"
-
-
-def _sealing(ring: KeyRing) -> list[KeyRecord]:
-    """The primary key first, then those that were primary perhaps a moment ago."""
-    return [ring.primary, *(record for record in ring.records if record.state == "accept")]

@@ -168,15 +168,23 @@ class PolicyUndecided(FnQueueError):
 
 
 class NotYetSent(FnQueueError):
-    """The call is held until the transaction commits; there is nothing to read yet."""
+    """The call is held until the transaction commits, or was dropped with it: there is nothing to read."""
 
 
 class SendAfterCommitFailed(FnQueueError):
-    """The transaction is committed, but the call that waited for it could not be sent."""
+    """The transaction is committed, but calls that waited for it could not be sent.
 
-    def __init__(self, id: str, reason: str) -> None:
-        super().__init__(f"the transaction is committed, but call {id} could not be sent: {reason}")
-        self.id = id
+    `failed`: pairs of (id, error), in the order of the calls. `id`: the first of them.
+    """
+
+    def __init__(self, failed: Sequence[tuple[str, Exception]]) -> None:
+        self.failed = tuple(failed)
+        self.id, reason = self.failed[0]
+        ids = [call_id for call_id, _ in self.failed]
+        what = (
+            f"call {self.id}" if len(ids) == 1 else f"{len(ids)} calls ({', '.join(ids[:5])}{', ...' * (len(ids) > 5)})"
+        )
+        super().__init__(f"the transaction is committed, but {what} could not be sent: {reason}")
 
 
 class SomeNotSent(FnQueueError):

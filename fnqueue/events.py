@@ -34,6 +34,26 @@ class CallDeferred:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallHeld:
+    """A call was made in a transaction and waits for its commit. CallDeferred follows, or CallDropped."""
+
+    id: str
+    task: str
+    queue: str
+    principal_kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallDropped:
+    """A held call is not sent: its transaction was rolled back, or (`error`) the queue refused it after the commit."""
+
+    id: str
+    task: str
+    queue: str
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallDenied:
     """A policy said no at defer: nothing was sent."""
 

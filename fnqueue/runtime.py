@@ -24,6 +24,7 @@ from fnqueue.events import Events
 from fnqueue.execution.execute import Executor
 from fnqueue.execution.powers import Powers
 from fnqueue.execution.settle import SettlePowers, Settler
+from fnqueue.held import Transaction
 from fnqueue.middleware import Middleware
 from fnqueue.registry import Registry
 from fnqueue.security.keyring import KeyRing
@@ -45,6 +46,10 @@ def _nobody() -> Principal | None:
     return None
 
 
+def _no_transaction() -> Transaction | None:
+    return None
+
+
 def _no_scope(task: Task[Any, Any, Any]) -> AbstractContextManager[Any]:
     return nullcontext()
 
@@ -61,6 +66,8 @@ class Hooks:
     load_principal: Callable[[str], Principal | None] | None = None
     #: Around authorising and running: an application context.
     scope: Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]] = _no_scope
+    #: The transaction that a call made here and now must wait for; None: calls are sent at once.
+    transaction: Callable[[], Transaction | None] = _no_transaction
     #: A status token becomes a url.
     status_url: Callable[[str], str] | None = None
 

@@ -24,7 +24,7 @@ FLOORS: dict[int, set[str]] = {
     3: {"security", "broker", "store"},
     4: {"workflow", "state", "outcome", "context", "policies"},
     5: {"task", "middleware", "schedule"},
-    6: {"backends", "registry", "dispatch", "execution", "emulator"},
+    6: {"backends", "registry", "dispatch", "claims", "held", "execution", "emulator"},
     7: {"app", "runtime", "reads"},
     8: {"worker", "dashboard", "observe"},
     9: {"cli", "testing", "compat"},
@@ -33,7 +33,7 @@ FLOORS: dict[int, set[str]] = {
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 #: Rooms of one floor that are one thing in several files: the wiring, and the way from a call to a delivery.
-TOGETHER = [{"app", "runtime", "reads"}, {"registry", "dispatch", "execution", "backends"}]
+TOGETHER = [{"app", "runtime", "reads"}, {"registry", "dispatch", "claims", "held", "execution", "backends"}]
 
 #: library -> where it may be imported (path prefixes below the root).
 AWS = (

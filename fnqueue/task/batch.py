@@ -2,26 +2,41 @@
 
 Threads and asyncio tasks that were started inside the block take it with them and may outlive it: what they defer
 once it is closed is not taken, and must be sent.
+What was deferred in a transaction that began inside the block is held for that transaction and only noted here:
+when the block fails it is dropped with the rest, whether its transaction committed or not yet.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from fnqueue.task.handle import Handle
+from fnqueue.task.handle import Handle, HoldState
 
 T = TypeVar("T")
+
+
+class Droppable(Protocol):
+    def drop(self) -> None: ...
 
 
 class Batch(Generic[T]):
     """`handles` in the order of the calls, filled as they come. Safe between threads. T: a call not sent yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, transaction: object = None) -> None:
+        #: The one that was open when the block began, if any.
+        self.transaction = transaction
         self.handles: list[Handle[Any]] = []
+        #: What waits for transactions that began inside the block.
+        self.held: list[Droppable] = []
+        self._waiting: list[Handle[Any]] = []
         self._calls: list[T] | None = []
+        self._state: HoldState = "held"
         self._lock = threading.Lock()
+
+    def state_of(self, id: str) -> HoldState:
+        return self._state
 
     def add(self, calls: Sequence[T], handles: Sequence[Handle[Any]]) -> bool:
         """False: it is closed, and took nothing."""
@@ -29,11 +44,27 @@ class Batch(Generic[T]):
             if self._calls is None:
                 return False
             self._calls += calls
+            self._waiting += handles
             self.handles += handles
             return True
 
-    def close(self) -> list[T]:
-        """What it holds: the caller's, to send or to drop."""
+    def note_held(self, held: Droppable, handles: Sequence[Handle[Any]]) -> None:
+        """These wait for a transaction of their own."""
+        with self._lock:
+            self.held.append(held)
+            self.handles += handles
+
+    def close(self, *, dropped: bool = False) -> list[T]:
+        """What it holds: the caller's, to send or to drop. `dropped`: the block failed, so what still waits for a
+        transaction is not sent either."""
         with self._lock:
             calls, self._calls = self._calls or [], None
-            return calls
+            held, self._state = (self.held, "dropped") if dropped else ([], "sent")
+        for each in held:
+            each.drop()
+        return calls
+
+    def delivered(self, handles: Sequence[Handle[Any]]) -> None:
+        """The handles that sending made of its calls, in their order: what they wait for, those given out wait for."""
+        for given, made in zip(self._waiting, handles, strict=True):
+            given.follow(made)

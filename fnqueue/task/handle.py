@@ -12,10 +12,16 @@ from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from fnqueue.clock import Clock
-from fnqueue.errors import ResultTimeout, ResultUnreadable, TaskError, TaskFailed
+from fnqueue.errors import NotYetSent, ResultTimeout, ResultUnreadable, TaskError, TaskFailed
 from fnqueue.state.results import TERMINAL, Progress
 
 R = TypeVar("R")
+HoldState = Literal["held", "sent", "dropped", "failed"]
+_NOT_SENT = {
+    "held": "waits for the transaction, or the batch, that it was deferred in: ask after its end",
+    "dropped": "was never sent: the transaction, or the batch, that it was deferred in was rolled back",
+    "failed": "was never sent: its transaction was committed, and after that the call could not be sent",
+}
 State = Literal["PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED", "EXPIRED", "DENIED", "UNKNOWN"]
 
 
@@ -48,14 +54,34 @@ class Reads(Protocol):
         ...
 
 
+class Hold(Protocol):
+    """Calls that wait: for a transaction's commit, or a batch's end. One way: held -> sent, dropped or failed."""
+
+    def state_of(self, id: str) -> HoldState: ...
+
+
 class Handle(Generic[R]):
     """A deferred call. `id` has 26 characters and sorts by time."""
 
-    __slots__ = ("_reads", "expires_at", "id", "queue", "task")
+    __slots__ = ("_held", "_reads", "expires_at", "id", "queue", "task")
 
-    def __init__(self, id: str, *, task: str, reads: Reads, expires_at: float | None = None, queue: str = "") -> None:
+    def __init__(
+        self,
+        id: str,
+        *,
+        task: str,
+        reads: Reads,
+        expires_at: float | None = None,
+        queue: str = "",
+        held: Hold | None = None,
+    ) -> None:
         self.id, self.task, self.expires_at, self.queue = id, task, expires_at, queue
-        self._reads = reads
+        self._reads, self._held = reads, held
+
+    @property
+    def held(self) -> bool:
+        """Whether the call still waits for its transaction to commit, or its batch to end."""
+        return self._held is not None and self._held.state_of(self.id) == "held"
 
     @property
     def state(self) -> State:
@@ -71,6 +97,7 @@ class Handle(Generic[R]):
         Raises TaskFailed (FAILURE, REVOKED, EXPIRED, DENIED), ResultTimeout, NotYetSent (held for a commit),
         ResultUnreadable (it returned more than a store keeps), StoreMissing.
         """
+        self._check_sent()
         clock = self._reads.clock
         started, pause = clock.monotonic(), 0.002
         while True:
@@ -96,6 +123,16 @@ class Handle(Generic[R]):
     def status_token(self, *, expires_seconds: float = 900) -> str:
         """A signed, expiring token with which this task's status may be read."""
         return self._reads.status_token(self, expires_seconds)
+
+    def follow(self, other: Handle[Any]) -> None:
+        """Wait for what `other` waits for: another handle of the same call."""
+        self._held = other._held
+
+    def _check_sent(self) -> None:
+        """Waiting here could keep the commit from coming, and what was dropped never ends."""
+        held = "sent" if self._held is None else self._held.state_of(self.id)
+        if held != "sent":
+            raise NotYetSent(f"task {self.id} ({self.task}) {_NOT_SENT[held]}")
 
     def _value(self, found: Result[R]) -> R:
         if found.state != "SUCCESS":
