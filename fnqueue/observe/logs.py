@@ -4,8 +4,10 @@
     {"at": "...", "level": "info", "event": "TaskSucceeded", "task": ..., "duration_seconds": 0.212, ...}
 
 The records go to the loggers `fnqueue.task`, `fnqueue.message` and `fnqueue.worker`, each with the event's fields as
-`record.fnqueue`. Handlers are added only where the application configured none (`configure`). Never an argument,
-never a result; of an exception its type, its text and its frames, without locals.
+`record.fnqueue`. What was deleted for being hostile, and is kept nowhere, goes to `fnqueue.audit` with the SHA-256 of
+its body: give that logger a handler of its own to keep these. Handlers are added only where the application
+configured none (`configure`). Never an argument, never a result; of an exception its type, its text and its frames,
+without locals.
 Knows events; knows nothing of who runs tasks.
 """
 
@@ -35,6 +37,7 @@ from fnqueue.events import (
     WorkerStopped,
     WorkerStopping,
 )
+from fnqueue.outcome import HOSTILE
 from fnqueue.settings import foreign_environment
 
 Format = Literal["auto", "text", "json"]
@@ -42,6 +45,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 _COLOURS = {logging.INFO: "32", logging.WARNING: "33", logging.ERROR: "31"}
 _task = logging.getLogger("fnqueue.task")
 _message = logging.getLogger("fnqueue.message")
+_audit = logging.getLogger("fnqueue.audit")
 _worker = logging.getLogger("fnqueue.worker")
 
 
@@ -90,10 +94,10 @@ def _all_off(offs: Iterable[Callable[[], None]]) -> None:
 
 
 def _teller(
-    logger: logging.Logger, level: Callable[[Any], int], text: Callable[[Any], str], inline: bool
+    usual: logging.Logger, level: Callable[[Any], int], text: Callable[[Any], str], inline: bool
 ) -> Callable[[Any], None]:
     def tell(event: Any) -> None:
-        number = level(event)
+        number, logger = level(event), _audit if _is_for_audit(event) else usual
         if logger.isEnabledFor(number):
             line = text(event) + (_frames(event) if inline else "")
             logger.log(number, "%s", line, extra={"fnqueue": _fields(event)})
@@ -129,7 +133,12 @@ def _released(event: TaskReleased) -> str:
 def _refused(event: MessageRefused) -> str:
     who = " ".join(part for part in (event.task, event.id) if part) or "a message"
     detail = f": {one_line(event.detail)}" if event.detail else ""
-    return f"REFUSED {event.code}, {event.fate}: {who} in {event.queue}{detail}"
+    gone = f"; its body had SHA-256 {event.body_sha256}" if _is_for_audit(event) else ""
+    return f"REFUSED {event.code}, {event.fate}: {who} in {event.queue}{detail}{gone}"
+
+
+def _is_for_audit(event: Any) -> bool:
+    return isinstance(event, MessageRefused) and event.fate == "deleted" and event.code in HOSTILE
 
 
 def _lease_lost(event: LeaseLost) -> str:

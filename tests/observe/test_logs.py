@@ -57,6 +57,11 @@ LINES = [
         "REFUSED BAD_TAG, dead-lettered: a message in billing",
     ),
     (
+        MessageRefused(code="BAD_TAG", fate="deleted", queue="billing", detail="", body_sha256="ab" * 32),
+        "warning",
+        f"REFUSED BAD_TAG, deleted: a message in billing; its body had SHA-256 {'ab' * 32}",
+    ),
+    (
         LeaseLost(id="01a", task="shop.pay", queue="billing"),
         "warning",
         "LEASE LOST shop.pay 01a in billing: its visibility is over, so it may run elsewhere; nothing is stored",
@@ -112,6 +117,27 @@ def test_each_event_has_its_line(logged, event, level, line):
     assert text[9:] == line + "\n"  # after the time of day
     record = json.loads(logged(event, format="json"))
     assert (record["level"], record["event"], record["text"]) == (level, type(event).__name__, line)
+
+
+def test_what_is_deleted_for_being_hostile_has_a_logger_of_its_own_that_an_application_can_keep(logged, logger):
+    kept = []
+    audit = logging.getLogger("fnqueue.audit")
+    handler = logging.Handler()
+    handler.emit = kept.append  # type: ignore[method-assign]
+    audit.addHandler(handler)
+    gone = {"code": "ID_CONFLICT", "queue": "billing", "detail": "", "id": "01a", "body_sha256": "ab" * 32}
+    try:
+        logged(
+            MessageRefused(fate="deleted", **gone),
+            MessageRefused(fate="dead-lettered", **gone),
+            MessageRefused(code="DENIED", fate="deleted", queue="billing", detail=""),
+        )
+    finally:
+        audit.removeHandler(handler)
+    (record,) = kept
+    assert record.levelno == logging.WARNING
+    said = json.loads(json.dumps(record.fnqueue))
+    assert said == {"event": "MessageRefused", "fate": "deleted", **gone}
 
 
 def test_a_failure_is_followed_by_its_frames_in_text_and_has_them_as_a_field_in_json(logged):
