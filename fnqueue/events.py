@@ -131,7 +131,7 @@ class MessageRefused:
     detail: str
     id: str | None = None
     task: str | None = None
-    body_sha256: str | None = None  # of what was deleted unseen
+    body_sha256: str | None = None  # of a hostile body, and of one whose id is not proven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

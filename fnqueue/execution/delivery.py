@@ -31,6 +31,7 @@ class Delivery:
         "abandoned",
         "attempts_hint",
         "body",
+        "call",
         "context",
         "coroutine",
         "deferred_at",
@@ -72,6 +73,7 @@ class Delivery:
             self._take_hints(message.attributes)
         self.opened: Opened | None = None
         self.id: str | None = None  # None until the tag is proven
+        self.call: bytes | None = None  # which call it is, once it is read: see `records.call_digest`
         self.task: Any = None
         self.task_name: str | None = None
         self.context: TaskContext | None = None

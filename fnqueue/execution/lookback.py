@@ -15,7 +15,7 @@ from fnqueue.errors import TaskError
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.powers import Powers
 from fnqueue.outcome import DeadLettered, Outcome, Refused, Rescheduled
-from fnqueue.state.replay import Done, Elsewhere, Replay
+from fnqueue.state.replay import Conflict, Done, Elsewhere, Replay
 from fnqueue.state.results import Results, TaskRecord
 from fnqueue.task.handle import pause
 from fnqueue.task.task import Task
@@ -49,12 +49,14 @@ def recall(delivery: Delivery, powers: Powers) -> Outcome | None:
     delivery.looked_back = True
     if known is None or not known.readable:
         return None  # one that is not sealed with a key of ours proves nothing
+    if delivery.call is not None and known.call not in (None, delivery.call):
+        return Refused("ID_CONFLICT", _another(known.state))
     delivery.record = known
     if known.final:
         return Refused("REPLAY", known.state)
     if known.fence[0] > delivery.generation or _is_parked(delivery, known, powers):
         return Refused("REPLAY", SUPERSEDED)
-    delivery.record = known.changed(fence=delivery.fence)
+    delivery.record = known.changed(fence=delivery.fence, call=known.call or delivery.call)
     return None
 
 
@@ -76,8 +78,14 @@ def _starting(delivery: Delivery, known: TaskRecord | None, powers: Powers) -> T
 def _take_once(delivery: Delivery, powers: Powers, replay: Replay) -> Outcome | None:
     assert delivery.expires_at is not None
     taken = replay.take(
-        _id(delivery), fence=delivery.fence, lease_seconds=powers.lease_seconds, until=delivery.expires_at
+        _id(delivery),
+        fence=delivery.fence,
+        lease_seconds=powers.lease_seconds,
+        until=delivery.expires_at,
+        call=delivery.call,
     )
+    if isinstance(taken, Conflict):
+        return Refused("ID_CONFLICT", _another(taken.state))
     if isinstance(taken, Done):
         return Refused("REPLAY", "FAILURE" if taken.dead else "SUCCESS")
     if isinstance(taken, Elsewhere):
@@ -129,6 +137,7 @@ def first_record(delivery: Delivery, worker: str) -> TaskRecord:
         deferred_at=delivery.due_at,
         started_at=delivery.started_at,
         principal=delivery.principal,
+        call=delivery.call,
         worker=worker or None,
         fence=delivery.fence,
     )
@@ -136,6 +145,10 @@ def first_record(delivery: Delivery, worker: str) -> TaskRecord:
 
 def _id(delivery: Delivery) -> str:
     return delivery.id or delivery.message.message_id
+
+
+def _another(state: str) -> str:
+    return f"another call was sealed under this id, and is {state}"
 
 
 def _crashed(crashes: int, most: int) -> str:

@@ -20,6 +20,7 @@ from fnqueue.security.envelope import Verified, verify
 from fnqueue.security.ids import milliseconds
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.principal import Principal
+from fnqueue.security.records import call_digest
 from fnqueue.task.task import Task
 
 #: Then keys, times and limits are looked at again.
@@ -82,7 +83,13 @@ class Opener:
         if opened is None:
             message.check_limits(self._serves)
         assert task is not None
-        return task, opened.sealed if opened is not None else message.unseal()
+        sealed = opened.sealed if opened is not None else message.unseal()
+        self._recognise(delivery, sealed)
+        return task, sealed
+
+    def _recognise(self, delivery: Delivery, sealed: dict[str, Any]) -> None:
+        if self._powers.results is not None:  # nothing else keeps it
+            delivery.call = call_digest(delivery.task_name or "", sealed)
 
     def _verify(self, delivery: Delivery, ring: KeyRing) -> Verified:
         return verify(
@@ -101,7 +108,9 @@ class Opener:
             message.check_times()
         except EnvelopeError as error:
             if error.code == "EXPIRED":
-                delivery.principal = subject(message.unseal())  # who may read that it expired
+                sealed = message.unseal()
+                delivery.principal = subject(sealed)  # who may read that it expired
+                self._recognise(delivery, sealed)
             raise
 
     def _check_hint(self, delivery: Delivery) -> None:

@@ -216,8 +216,13 @@ class Planner:
             detail=outcome.detail,
             id=delivery.id,
             task=delivery.task_name,
-            body_sha256=hashlib.sha256(delivery.body.encode()).hexdigest() if delivery.id is None else None,
+            body_sha256=_sha256(delivery.body) if delivery.id is None or code in HOSTILE else None,
         )
+
+    def conflicts(self, plan: Plan) -> None:
+        """It ran, and at the end another call's record was found under its id: that one's word stands."""
+        plan.parking, plan.sends, plan.hide_seconds = [], [], None
+        self._refused(plan, Refused("ID_CONFLICT", "it ran, and another call that was sealed under its id had ended"))
 
     def _hostile_message(self, plan: Plan, code: str) -> None:
         now = self.clock.monotonic()
@@ -353,6 +358,8 @@ class Planner:
             return False
         entry_id = delivery.id or delivery.message.message_id
         fifo, attributes = is_fifo(delivery.queue), {"reason": code, "source": delivery.queue}
+        # A settlement that is repeated makes one copy, and two messages that claim one id make two.
+        copy = _sha256(delivery.body)[:16] if code in HOSTILE else "dead"
         plan.sends.append(
             (
                 target,
@@ -360,7 +367,7 @@ class Planner:
                     id=entry_id,
                     body=delivery.body,
                     group=delivery.message.group or ("dead" if fifo else None),
-                    dedupe=f"{entry_id}.{delivery.generation}.dead" if fifo else None,
+                    dedupe=f"{entry_id}.{delivery.generation}.{copy}" if fifo else None,
                     attributes=attributes if len(delivery.body) <= ROOM_FOR_ATTRIBUTES else {},
                 ),
             )
@@ -372,6 +379,10 @@ class Planner:
 def backoff(delivery: Delivery) -> float:
     """1 s doubling to 15 min by deliveries."""
     return float(min(quotas.HIDE_SECONDS_MAX, 2 ** min(delivery.receipt.receive_count - 1, 10)))
+
+
+def _sha256(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()
 
 
 def _ended(delivery: Delivery) -> dict[str, Any]:

@@ -130,7 +130,16 @@ class Settler:
         if not _is_same(found, refused[0]):
             # It ended otherwise before: the message may go, and nothing follows from this run.
             plan.parking, plan.sends, plan.hide_seconds, plan.event = [], [], None, None
+        if self._is_of_another(found, plan.delivery):
+            self.planner.conflicts(plan)
         return True
+
+    def _is_of_another(self, found: Record, delivery: Delivery) -> bool:
+        """Two first deliveries are not compared before they run: that would cost each call a read."""
+        results = self._powers.results
+        if results is None or found.kind != KIND or delivery.call is None:
+            return False
+        return results.opened(found).call not in (None, delivery.call)
 
     def _overrules(self, store: Store, record: Record) -> bool:
         """Whether what stands there was sealed by no key of ours, and is replaced: it is no twin's word, and must

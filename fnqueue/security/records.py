@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
-from hmac import compare_digest
+from hashlib import sha256
 from typing import Any, Final, Literal
 
 import msgspec
@@ -28,8 +28,6 @@ _NONCE: Final = slice(9, 33)
 _ZERO: Final = bytes(12)
 _KEY_ID_LENGTH: Final = (8).to_bytes(4, "big")
 _sorted = msgspec.json.Encoder(order="deterministic").encode
-
-_SAME_CALL: Final = ("args", "kwargs", "p", "w")
 
 
 # ------------------------------------------------------------------ sealed records
@@ -110,20 +108,12 @@ def _name(key: KeyRecord, *parts: str) -> str:
 # ------------------------------------------------------------------ is it the same call?
 
 
-def call_digest(key: KeyRecord, task: str, sealed: Mapping[str, Any]) -> str:
-    """What two sealings of one call have in common: task, arguments, principal, workflow node.
+def call_digest(task: str, sealed: Mapping[str, Any]) -> bytes:
+    """16 bytes that two sealings of one call have in common, whatever their keys: task, arguments, principal, node.
 
-    Begins with the key's id, so that it can be compared after a rotation. Keyed, so that whoever reads the
-    store cannot find small arguments by trying.
+    Another digest under the same id is an ID_CONFLICT. No key is in it, so that a rotation changes nothing and a
+    task costs a microsecond: keep it inside a seal or under a MAC, or small arguments are found by trying.
     """
-    same = [task, *(sealed.get(name) for name in _SAME_CALL)]
-    return f"{key.key_id}.{to_base32(mac(key, 'group', lp(b'fnq1 call', _sorted(same))))[:26]}"
-
-
-def is_same_call(keyring: KeyRing, digest: str, task: str, sealed: Mapping[str, Any]) -> bool:
-    """Whether `digest`, kept from an earlier delivery, is of this call; if not it is an ID_CONFLICT.
-
-    False too when its key is no longer in the ring: nothing then says that they are the same.
-    """
-    key = keyring.get(digest.partition(".")[0])
-    return key is not None and compare_digest(call_digest(key, task, sealed).encode(), digest.encode())
+    field = sealed.get
+    same = (task, field("args"), field("kwargs"), field("p"), field("w"))
+    return sha256(_sorted(same)).digest()[:16]

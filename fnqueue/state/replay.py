@@ -9,7 +9,8 @@ and that number is the record's fence: whoever held run n can write nothing once
 of the delivery would not do: two copies of a message may bear the same one.)
 
 Leases are compared across machines by wall time, so a taker waits SKEW_SECONDS longer than the holder counts on.
-The record is kept until the envelope is refused for its age: between the two there is no gap.
+Each record says which call it is of, under a MAC: another call sealed under the same id is told as a Conflict, and
+has no part in this. The record is kept until the envelope is refused for its age: between the two there is no gap.
 Knows a store; knows no task and no message. The records that end a run are returned, to be written with the
 settlement and *before* the task's own record: where they are refused (None), the run was replaced.
 """
@@ -45,6 +46,7 @@ class Taken:
     lease_until: float
     until: float
     delivery: Fence
+    call: bytes | None = None  # its digest: see `records.call_digest`
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,13 @@ class Done:
     """It ended for good. `dead`: without a success."""
 
     dead: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Another call has this id: one of the two was forged, or an id was derived twice. `state`: the other's."""
+
+    state: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +73,8 @@ class Elsewhere:
 class Replay:
     """Safe between threads, processes and machines: all decisions are conditional writes.
 
-    With `mac` and `check` (as `Control` has them) an end counts only if a key in use signed for it: whoever can
-    merely write to the store cannot have a call deleted unrun.
+    With `mac` and `check` (as `Control` has them) an end counts, and a conflict, only if a key in use signed for it:
+    whoever can merely write to the store cannot have a call deleted unrun.
     """
 
     def __init__(
@@ -77,19 +86,21 @@ class Replay:
     ) -> None:
         self._store, self._clock, self._mac, self._check = store, clock, mac, check
 
-    def take(self, id: str, *, fence: Fence, lease_seconds: float, until: float) -> Taken | Done | Elsewhere:
-        """Ask to run. `fence` is the delivery's, kept for operators; `until` the envelope's `ex`.
+    def take(
+        self, id: str, *, fence: Fence, lease_seconds: float, until: float, call: bytes | None = None
+    ) -> Taken | Done | Elsewhere | Conflict:
+        """Ask to run. `fence` is the delivery's, kept for operators; `until` the envelope's `ex`; `call` its digest.
 
         One write and no read where the call was never taken before.
         """
         holder = secrets.token_hex(8)
         known: Record | None = None
         for _ in range(_TRIES):
-            refusal = None if known is None else self._refusal(known)
+            refusal = None if known is None else self._refusal(known, call)
             if refusal is not None:
                 return refusal
             run = 1 if known is None else int(_field(known, "run")) + 1
-            taken = Taken(id, run, holder, self._clock.now() + lease_seconds, until, fence)
+            taken = Taken(id, run, holder, self._clock.now() + lease_seconds, until, fence, call)
             try:
                 self._store.put(self._running(taken), if_version=known.version if known else 0)
             except VersionConflict:
@@ -124,8 +135,10 @@ class Replay:
 
     # ---------------------------------------------------------------- helpers
 
-    def _refusal(self, known: Record) -> Done | Elsewhere | None:
+    def _refusal(self, known: Record, call: bytes | None) -> Done | Elsewhere | Conflict | None:
         state = _field(known, "state")
+        if self._is_of_another(known, call):
+            return Conflict(state)
         if state in ("done", "dead"):
             return Done(dead=state == "dead") if self._is_genuine(known) else None
         # A retry's own message comes back when it is due, by a clock that may be a little behind this one.
@@ -134,6 +147,12 @@ class Replay:
         # No lease and no retry is longer than a message can be hidden: a later time was not written by us.
         wait = min(ready - self._clock.now(), LEASE_SECONDS_MAX)
         return Elsewhere(wait) if wait > 0 else None
+
+    def _is_of_another(self, known: Record, call: bytes | None) -> bool:
+        tag = _field(known, "call")
+        if call is None or self._check is None or not isinstance(tag, bytes):
+            return False  # one of the two does not say
+        return self._is_genuine(known) and not self._check(_call_text(known.id, call), tag)
 
     def _is_genuine(self, record: Record) -> bool:
         mac = _field(record, "mac")
@@ -151,7 +170,9 @@ class Replay:
             "delivery": delivery,
             **fields,
         }
-        if final and self._mac is not None:
+        if self._mac is not None:
+            if taken.call is not None:
+                said["call"] = self._mac(_call_text(taken.id, taken.call))
             said["mac"] = self._mac(_text(taken.id, said))
         return Record(
             kind=KIND,
@@ -165,7 +186,13 @@ class Replay:
 
 
 def _text(id: str, fields: Mapping[str, Any]) -> bytes:
-    return f"once {len(id)} {id} {fields.get('state')} {fields.get('run')}".encode()
+    call = fields.get("call")
+    said = f"once {len(id)} {id} {fields.get('state')} {fields.get('run')}".encode()
+    return said + b" " + call if isinstance(call, bytes) else said  # without one it is as it was before there were any
+
+
+def _call_text(id: str, call: bytes) -> bytes:
+    return f"once-call {len(id)} {id} ".encode() + call
 
 
 def _field(record: Record, name: str) -> Any:

@@ -5,10 +5,10 @@ puts all writes of a batch into one list: `store.put_many(records, fenced=True)`
 that a newer delivery wrote, or that the task had ended: the writer is late. A `TaskRecord` is the noun that
 goes in and comes out: a worker makes one for a first delivery and takes up the one it reads for a later one.
 
-Clear: what tables and redelivery need. Sealed, in one piece: the value, the error, the progress message and
-the principal. The seal binds the id, the state, the counts and the fence, so that whoever can write to the
-store but has no key can neither move a result to another call nor turn a failure into a success: such a record
-comes back with `readable=False` and proves nothing.
+Clear: what tables and redelivery need. Sealed, in one piece: the value, the error, the progress message, the
+principal and which call it is. The seal binds the id, the state, the counts and the fence, so that whoever can
+write to the store but has no key can neither move a result to another call nor turn a failure into a success:
+such a record comes back with `readable=False` and proves nothing.
 Knows a store and two callables that seal; knows no app, no broker and no key.
 """
 
@@ -68,9 +68,10 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     `attempts` counts runs of the function, this one included. `starts` counts those that were written down
     (a first delivery that ends quickly never is), `crashes` those of them that no outcome followed.
-    `principal` is its id. `version` 0: never written. A Struct, because one is made for every task, and a frozen
+    `principal` is its id, `call` the digest by which another call under the same id is told (None: written before
+    there was one). `version` 0: never written. A Struct, because one is made for every task, and a frozen
     dataclass of this size costs ten times as much; `changed` is its `dataclasses.replace`.
-    `readable` is False where the sealed part could not be opened; `value_json`, `error` and `principal` are None then.
+    `readable` is False where the sealed part could not be opened; what is in it is None then.
     """
 
     id: str
@@ -88,6 +89,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: TaskError | None = None
     progress: Progress | None = None
     principal: str | None = None
+    call: bytes | None = None
     worker: str | None = None
     reason: str | None = None
     fence: Fence = (0, 0)
@@ -115,6 +117,7 @@ class _Sealed(msgspec.Struct, array_like=True, frozen=True):
     error: tuple[str, str, tuple[str, ...]] | None
     message: str
     principal: str | None
+    call: bytes | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -202,11 +205,11 @@ class Results:
 
     def read(self, id: str) -> TaskRecord | None:
         record = self._store.get(KIND, id)
-        return None if record is None else self._opened(record)
+        return None if record is None else self.opened(record)
 
     def read_many(self, ids: Sequence[str]) -> dict[str, TaskRecord]:
         """Those that have a record, by id."""
-        return {key: self._opened(record) for key, record in self._store.get_many(KIND, ids).items()}
+        return {key: self.opened(record) for key, record in self._store.get_many(KIND, ids).items()}
 
     def recent(
         self, limit: int = 50, cursor: str | None = None, *, groups: Iterable[str] = GROUPS, days: int = 8
@@ -226,7 +229,7 @@ class Results:
             day -= 1
         page = found[:limit]
         more = f"{page[-1].bucket.split()[1]} {page[-1].sort}" if len(found) > limit else None
-        return RecentPage([self._opened(record) for record in page], more)
+        return RecentPage([self.opened(record) for record in page], more)
 
     def _of_day(self, day: int, before: str | None, limit: int, groups: tuple[str, ...]) -> list[Record]:
         shards = (
@@ -239,7 +242,7 @@ class Results:
 
     def proves(self, record: Record) -> bool:
         """Whether a key of ours sealed it. If not, whoever wrote it can write to the store, and no more."""
-        return self._opened(record).readable
+        return self.opened(record).readable
 
     # ---------------------------------------------------------------- records
 
@@ -282,7 +285,7 @@ class Results:
             if progress.total is not None:
                 fields["total"] = progress.total
         principal = task.principal[:_LINE_CHARS_MAX] if task.principal else None
-        sealed = _Sealed(value, _short(error), progress.message if progress else "", principal)
+        sealed = _Sealed(value, _short(error), progress.message if progress else "", principal, task.call)
         fields["sealed"] = self._seal(_purpose(task.id, fields, task.fence), _encode(sealed))
         return Record(
             kind=KIND,
@@ -295,7 +298,8 @@ class Results:
             final=final,
         )
 
-    def _opened(self, record: Record) -> TaskRecord:
+    def opened(self, record: Record) -> TaskRecord:
+        """What a stored record says."""
         fields: dict[str, Any] = dict(record.fields)
         sealed = self._unsealed(record, fields)
         error = TaskError(*sealed.error) if sealed is not None and sealed.error is not None else None
@@ -315,6 +319,7 @@ class Results:
             error=error,
             progress=_progress(fields, sealed.message if sealed else ""),
             principal=sealed.principal if sealed else None,
+            call=sealed.call if sealed else None,
             worker=fields.get("worker"),
             reason=fields.get("reason"),
             fence=record.fence or (0, 0),
