@@ -13,7 +13,7 @@ LOCK := requirements-dev.lock
 help:
 	@echo "make demo       photographs become thumbnails; a worker is killed and replaced; one call is refused"
 	@echo "make test       set up and run everything: ruff, mypy, tests"
-	@echo "make test-full  the long runs: kills, rotations, wrong environments, at full size"
+	@echo "make test-full  the long runs: kills, rotations, wrong environments, clock changes, at full size"
 	@echo "make bench      measure against the floor and the queues that are installed"
 
 $(BIN)/python:
@@ -45,7 +45,7 @@ unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-full: $(VENV)/.dev
-	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest tests/system -s
+	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest tests/system tests/schedule -s
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks

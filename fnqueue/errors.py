@@ -9,7 +9,8 @@
     │   └── MessageTooLarge         with its size and the limit
     ├── NotATask, TaskNameInvalid, UnknownTask    a task that cannot be registered or found
     ├── OptionInvalid               an option of a task or of a call
-    │   └── DelayNeedsStore
+    │   ├── DelayNeedsStore
+    │   └── ExpressionInvalid       of a schedule: rate(), cron(), at()
     ├── PolicyDenied                also a 403
     ├── PolicyUndecided             a policy failed to decide: a 503
     ├── NotYetSent, SendAfterCommitFailed         a call held for a commit
@@ -144,6 +145,14 @@ class OptionInvalid(FnQueueError, ValueError):
 
 class DelayNeedsStore(OptionInvalid):
     """The delay is longer than the queue alone can hold, and there is no store."""
+
+
+class ExpressionInvalid(OptionInvalid):
+    """A schedule's expression is none. `field` is where, as "day-of-month"; `why` is what is wrong with it."""
+
+    def __init__(self, expression: str, field: str, why: str) -> None:
+        super().__init__(f"Invalid Schedule Expression {expression}: {field}: {why}")
+        self.expression, self.field, self.why = expression, field, why
 
 
 class PolicyDenied(FnQueueError, PermissionError):

@@ -1,0 +1,1 @@
+"""When: EventBridge Scheduler's expressions, and the schedules that use them."""
