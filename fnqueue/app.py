@@ -1,8 +1,9 @@
 """`FnQueue`: the registry of tasks and the public verbs. Wiring only; nothing below knows its name.
 
 An object may be made at import time, before any setting is known: nothing is read, opened or started until
-the first call. `flask_fnqueue.FnQueue` and `django_fnqueue.fn` are subclasses that find the application's
-runtime and principal by themselves.
+the first call. Nor is the runtime imported before, because modules with tasks are imported by all kinds of
+processes, and most never call one. `flask_fnqueue.FnQueue` and `django_fnqueue.fn` are subclasses that find the
+application's runtime and principal by themselves.
 """
 
 from __future__ import annotations
@@ -12,26 +13,27 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from fnqueue.clock import to_datetime
 from fnqueue.context import TaskContext, running
-from fnqueue.dispatch import Prepared
 from fnqueue.errors import ArgumentError, NotATask, OptionInvalid, SomeNotSent
-from fnqueue.execution.apply import apply_here
-from fnqueue.held import Held, Transaction
+from fnqueue.hooks import Hooks
 from fnqueue.middleware import Middleware
 from fnqueue.reads import StoreReads
 from fnqueue.registry import Registry
-from fnqueue.runtime import Hooks, Runtime
 from fnqueue.security.policy import Policy, check_arguments, check_policy
 from fnqueue.security.principal import ANONYMOUS, Principal, service
-from fnqueue.settings import Settings, merged
 from fnqueue.task.batch import Batch
 from fnqueue.task.handle import Handle, Hold, Result
 from fnqueue.task.options import CallOptions, Priority, Retry, TaskOptions, unknown_option
 from fnqueue.task.task import Task, check_function
 from fnqueue.workflow.signature import Signature
+
+if TYPE_CHECKING:
+    from fnqueue.dispatch import Prepared
+    from fnqueue.held import Held, Transaction
+    from fnqueue.runtime import Runtime
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -189,7 +191,8 @@ class FnQueue:
         All are checked, authorised and sealed before the first is sent.
         Raises SomeNotSent with `.sent` and `.failed` when the queue refused part of them.
         """
-        chosen, batch = self._task(task), Batch[Prepared]()
+        chosen = self._task(task)
+        batch: Batch[Prepared] = Batch()
         try:
             for call in calls:
                 batch.add([self._prepare(*self._call(chosen, call))], [])
@@ -208,7 +211,8 @@ class FnQueue:
 
         Handles have their ids at once. Raises SomeNotSent at the end. Blocks may be nested: the outermost sends.
         """
-        outer, batch = self._batch.get(), Batch[Prepared](transaction=self._transaction())
+        outer = self._batch.get()
+        batch: Batch[Prepared] = Batch(transaction=self._transaction())
         token = self._batch.set(batch)
         try:
             yield batch
@@ -223,6 +227,8 @@ class FnQueue:
 
     def apply(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[Any]:
         """What `task.apply` calls."""
+        from fnqueue.execution.apply import apply_here  # not at the top: most processes never execute
+
         runtime = self.runtime()
         # Nothing of it is recorded: no progress, and no right to run that would never end.
         executor = runtime.executor(write=None, replay=None, wants_values=True)
@@ -262,6 +268,8 @@ class FnQueue:
 
     def _hold(self, transaction: Transaction, prepared: list[Prepared]) -> Held:
         runtime = self.runtime()
+        from fnqueue.held import Held
+
         held = Held(prepared, runtime.dispatch, runtime.events)
         try:
             transaction.hold(held)
@@ -393,6 +401,9 @@ class FnQueue:
         return self._runtime
 
     def make_runtime(self, settings: Mapping[str, Any] | None, overrides: dict[str, Any], *, base: str) -> Runtime:
+        from fnqueue.runtime import Runtime
+        from fnqueue.settings import Settings, merged
+
         built = Settings.build(merged(settings, overrides)).resolved(base)
         runtime = Runtime(settings=built, registry=self.registry, hooks=self.hooks, middleware=self.middleware)
         for event, callback in self._subscriptions:

@@ -1,25 +1,25 @@
 """A url becomes an engine: the one place that knows which engines there are.
 
 An `Engine` is a broker, perhaps a store, and whether both live in one file (then a settlement is one
-transaction). Nothing is opened here: engines open at first use.
+transaction). Nothing is opened here: engines open at first use. Nor is an engine imported before a url names it:
+a web process that only defers to SQS needs no SQLite, and importing fnqueue should cost little.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from fnqueue.broker.base import Broker
-from fnqueue.broker.embedded import EmbeddedBroker
-from fnqueue.broker.sqs import SqsBroker, parse_sqs_url
 from fnqueue.clock import Clock
-from fnqueue.database import Connection, Database
 from fnqueue.errors import SettingsInvalid
 from fnqueue.settings import Settings
 from fnqueue.store.base import Store
-from fnqueue.store.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from fnqueue.database import Connection, Database
 
 T = TypeVar("T")
 NO_STORE = "none"
@@ -82,6 +82,8 @@ def url_faults(settings: Settings) -> list[str]:
             "(sqs://eu-west-1/prefix-)"
         )
     elif _scheme(settings.url) == "sqs":
+        from fnqueue.broker.sqs import parse_sqs_url
+
         try:
             parse_sqs_url(settings.url)
         except ValueError as error:
@@ -130,6 +132,9 @@ def _sqlite_faults(name: str, url: str) -> list[str]:
 
 
 def _embedded(settings: Settings, clock: Clock) -> Engine:
+    from fnqueue.broker.embedded import EmbeddedBroker
+    from fnqueue.store.sqlite import SqliteStore
+
     path = sqlite_path(settings.url)
     database = _database(settings, path, clock)
     broker = EmbeddedBroker(database, clock=clock)
@@ -162,6 +167,8 @@ def _embedded(settings: Settings, clock: Clock) -> Engine:
 
 
 def _sqs(settings: Settings, clock: Clock) -> Engine:
+    from fnqueue.broker.sqs import SqsBroker, parse_sqs_url
+
     broker = SqsBroker(settings.url, clock=clock)
     store, store_shown, databases = _store(settings, clock)
     url = parse_sqs_url(settings.url)
@@ -182,11 +189,15 @@ def _sqs(settings: Settings, clock: Clock) -> Engine:
 def _store(settings: Settings, clock: Clock) -> tuple[Store | None, str, tuple[Database, ...]]:
     if settings.store_url is None or settings.store_url == NO_STORE:
         return None, "none", ()
+    from fnqueue.store.sqlite import SqliteStore
+
     path = sqlite_path(settings.store_url)
     database = _database(settings, path, clock)
     return SqliteStore(database, clock=clock), path or "memory", (database,)
 
 
 def _database(settings: Settings, path: str | None, clock: Clock) -> Database:
+    from fnqueue.database import Database
+
     durability: Any = settings.durability
     return Database(path, durability=durability, clock=clock)

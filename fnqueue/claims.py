@@ -7,8 +7,9 @@ Knows options and keys; what a claim is in the store is `state/dedupe`'s.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from fnqueue.errors import StoreMissing
 from fnqueue.security.keyring import KeyRecord, KeyRing
@@ -19,8 +20,7 @@ from fnqueue.task.task import Task
 CLAIM_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A dedupe key and who holds it."""
 
     key: str

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from fnqueue import quotas
 from fnqueue.broker.base import Broker, Entry
@@ -43,8 +44,7 @@ from fnqueue.task.task import Task
 Wire = tuple[tuple[Any, ...], dict[str, Any]]  # arguments as the codec makes them travel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     """A sealed call that was not sent yet. `queue` is physical. `parked_until` unset: it goes to the queue."""
 
     id: str
@@ -63,8 +63,7 @@ class Prepared:
         return self.claim.winner if self.claim is not None and self.claim.winner != self.id else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendPowers:
+class SendPowers(msgspec.Struct, frozen=True, kw_only=True):
     keys: Callable[[], KeyRing]
     environment: str
     broker: Broker

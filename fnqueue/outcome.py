@@ -7,21 +7,20 @@ table of fates. Knows nothing but text and numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from fnqueue.errors import TaskError
 
 
-@dataclass(frozen=True, slots=True)
-class Succeeded:
+class Succeeded(msgspec.Struct, frozen=True):
     """The function returned. `value` is its result as JSON bytes."""
 
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Rescheduled:
+class Rescheduled(msgspec.Struct, frozen=True):
     """It runs again in `delay_seconds`. `counts`: as an attempt (a snooze does not)."""
 
     delay_seconds: float
@@ -29,24 +28,21 @@ class Rescheduled:
     counts: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(msgspec.Struct, frozen=True):
     """The function raised, and no attempt is left or none is due."""
 
     error: TaskError
     expected: bool = False  # one of the task's `raises=`: no traceback in the log
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLettered:
+class DeadLettered(msgspec.Struct, frozen=True):
     """Nobody can run this: the task said so, or it crashed its workers too often."""
 
     reason: str
     error: TaskError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """The message may not run, or not now. `code` is a row of the table of fates."""
 
     code: str
@@ -54,8 +50,7 @@ class Refused:
     retry_after_seconds: float | None = None  # where the refusal knows: NOT_YET, REPLAY elsewhere
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(msgspec.Struct, frozen=True):
     """The worker stopped first, or the group's head was not deleted: given back unchanged."""
 
 

@@ -7,19 +7,20 @@ not found. Knows no framework.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fnqueue import codec
 from fnqueue.clock import Clock, to_datetime
 from fnqueue.errors import OptionInvalid, ResultUnreadable, StoreMissing, TaskError, TokenInvalid
-from fnqueue.runtime import Runtime
-from fnqueue.security import tokens
 from fnqueue.security.ids import is_id
 from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal
 from fnqueue.state.results import RESULT_TOO_LARGE, Results, TaskRecord
 from fnqueue.task.handle import Handle, Result, State, pause
 from fnqueue.task.task import Task
+
+if TYPE_CHECKING:
+    from fnqueue.runtime import Runtime
 
 REVOKED_FOR_SECONDS = 1_209_600.0  # SQS's longest retention: no message outlives the mark that stops it
 
@@ -72,6 +73,8 @@ class StoreReads:
         if not 1 <= expires_seconds <= 31_536_000:
             raise OptionInvalid(f"expires_seconds={expires_seconds!r}: must be 1 to 31,536,000 (a year)")
         self._results("a status token")
+        from fnqueue.security import tokens  # not at the top: itsdangerous is for those who show states
+
         return tokens.make(
             self._runtime.ring(),
             id=handle.id,
@@ -83,6 +86,8 @@ class StoreReads:
 
     def by_token(self, token: str) -> Result[Any]:
         """The result that a token names. Raises TokenInvalid: unknown, foreign, altered and expired look alike."""
+        from fnqueue.security import tokens
+
         ring, now, asker = self._runtime.ring(), self.clock.now(), self._subject()
         subject = subject_of(asker)
         try:

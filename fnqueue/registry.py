@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +32,8 @@ class Registry:
         """Raises UnknownTask, which lists the nearest names."""
         found = self._tasks.get(name)
         if found is None:
+            import difflib  # only who mistakes a name pays for it
+
             near = difflib.get_close_matches(name, self._tasks, n=3, cutoff=0.4)
             modules = sorted({task.name.rpartition(".")[0] for task in self})
             raise UnknownTask(name, nearest=near, modules=modules)

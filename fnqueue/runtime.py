@@ -9,11 +9,9 @@ from __future__ import annotations
 import hmac
 import os
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fnqueue import policies, quotas
 from fnqueue.backends import Engine, connect, sqlite_path, url_faults
@@ -21,10 +19,7 @@ from fnqueue.clock import Clock, SystemClock
 from fnqueue.dispatch import Dispatch, SendPowers
 from fnqueue.errors import KeyInvalid, SettingsInvalid
 from fnqueue.events import Events
-from fnqueue.execution.execute import Executor
-from fnqueue.execution.powers import Powers
-from fnqueue.execution.settle import SettlePowers, Settler
-from fnqueue.held import Transaction
+from fnqueue.hooks import Hooks
 from fnqueue.middleware import Middleware
 from fnqueue.registry import Registry
 from fnqueue.security.keyring import KeyRing
@@ -41,35 +36,9 @@ from fnqueue.state.results import Results
 from fnqueue.store.base import Record
 from fnqueue.task.task import Task
 
-
-def _nobody() -> Principal | None:
-    return None
-
-
-def _no_transaction() -> Transaction | None:
-    return None
-
-
-def _no_scope(task: Task[Any, Any, Any]) -> AbstractContextManager[Any]:
-    return nullcontext()
-
-
-@dataclass(kw_only=True)
-class Hooks:
-    """What a framework, or the user, plugs in. Functions; set before first use."""
-
-    #: The principal of the request under way; None when there is no request or nobody is logged in.
-    request_principal: Callable[[], Principal | None] = _nobody
-    #: Whether a request is under way: decides what the text of a denied call says.
-    in_request: Callable[[], bool] = lambda: False
-    #: id -> the principal as it is now, None if gone. None: principals are not reloaded.
-    load_principal: Callable[[str], Principal | None] | None = None
-    #: Around authorising and running: an application context.
-    scope: Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]] = _no_scope
-    #: The transaction that a call made here and now must wait for; None: calls are sent at once.
-    transaction: Callable[[], Transaction | None] = _no_transaction
-    #: A status token becomes a url.
-    status_url: Callable[[str], str] | None = None
+if TYPE_CHECKING:
+    from fnqueue.execution.execute import Executor
+    from fnqueue.execution.settle import Settler
 
 
 @dataclass(kw_only=True)
@@ -274,6 +243,10 @@ class Runtime:
 
     def executor(self, **powers: Any) -> Executor:
         """A pipe for a worker. `powers`: what the worker adds, as `find`, `extend`, `worker`."""
+        # Not at the top: a web process defers and never executes.
+        from fnqueue.execution.execute import Executor
+        from fnqueue.execution.powers import Powers
+
         self.check()
         settings = self.settings
         given: dict[str, Any] = {
@@ -297,6 +270,8 @@ class Runtime:
         return Executor(Powers(**(given | powers)))
 
     def settler(self, **powers: Any) -> Settler:
+        from fnqueue.execution.settle import SettlePowers, Settler
+
         given: dict[str, Any] = {
             "broker": self.engine.broker,
             "clock": self.clock,

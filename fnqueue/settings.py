@@ -8,7 +8,6 @@ settings is asked in `backends`.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -157,6 +156,8 @@ def _named(mapping: Mapping[str, Any], prefix: str) -> list[tuple[str, str, Any]
 def _take(values: dict[str, Any], shown: str, name: str, value: Any, faults: list[str]) -> None:
     known = {f.name: f for f in fields(Settings)}
     if name not in known:
+        import difflib  # only who mistakes a name pays for it
+
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {shown[: len(shown) - len(name)]}{_like(shown, near[0])}?" if near else ""
         faults.append(f"{shown} is no setting of fnqueue{hint}")

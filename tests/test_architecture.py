@@ -25,7 +25,7 @@ FLOORS: dict[int, set[str]] = {
     4: {"workflow", "state", "outcome", "context", "policies"},
     5: {"task", "middleware", "schedule"},
     6: {"backends", "registry", "dispatch", "claims", "held", "execution", "emulator"},
-    7: {"app", "runtime", "reads"},
+    7: {"app", "hooks", "runtime", "reads"},
     8: {"worker", "dashboard", "observe"},
     9: {"cli", "testing", "compat"},
     10: {"flask_fnqueue", "django_fnqueue", "__main__"},
@@ -33,7 +33,7 @@ FLOORS: dict[int, set[str]] = {
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 #: Rooms of one floor that are one thing in several files: the wiring, and the way from a call to a delivery.
-TOGETHER = [{"app", "runtime", "reads"}, {"registry", "dispatch", "claims", "held", "execution", "backends"}]
+TOGETHER = [{"app", "hooks", "runtime", "reads"}, {"registry", "dispatch", "claims", "held", "execution", "backends"}]
 
 #: library -> where it may be imported (path prefixes below the root).
 AWS = (
@@ -217,11 +217,48 @@ def test_no_file_is_over_400_lines_without_a_reason() -> None:
     assert {name: lines for name, lines in long.items() if name not in LONG_WITH_A_REASON} == {}
 
 
-def test_importing_fnqueue_loads_no_engine_and_no_framework() -> None:
-    heavy = ["boto3", "botocore", "redis", "flask", "django", "asyncio.unix_events_", "pydantic", "uvicorn"]
-    code = f"import sys, fnqueue, fnqueue.policies; print([m for m in {heavy!r} if m in sys.modules])"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert shown.stdout.strip() == "[]"
+#: What a module of tasks does, and what it must not load for it: the wiring, engines and cryptography come with the
+#: first call, and a worker's parts in a worker only.
+TASKS = """
+from fnqueue import Backoff, DeadLetter, FnQueue, Principal, RetryLater, TaskContext, current_task
+from fnqueue.policies import authenticated, role
+fn = FnQueue()
+@fn.task(name="resize", retry=Backoff(3), policy=authenticated & role("editor"))
+def resize(photo_id: int, *, width: int = 320) -> str: ...
+"""
+LATER = [
+    *("fnqueue.runtime", "fnqueue.dispatch", "fnqueue.settings", "fnqueue.backends", "fnqueue.database"),
+    *("fnqueue.execution", "fnqueue.worker", "fnqueue.broker.embedded", "fnqueue.broker.sqs", "fnqueue.store.sqlite"),
+    *("fnqueue.security.envelope", "fnqueue.security.keyring", "fnqueue.security.tokens"),
+    *("cryptography", "itsdangerous", "click", "boto3", "botocore", "redis", "flask", "django", "pydantic"),
+    *("sqlite3", "asyncio", "logging", "urllib.parse", "http", "email", "json", "pathlib", "socket", "ssl", "ctypes"),
+    *("difflib", "subprocess", "tempfile", "concurrent.futures"),
+]
+
+
+def loaded_by(program: str) -> set[str]:
+    code = f"import sys; before = set(sys.modules)\n{program}\nprint(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def test_a_module_with_tasks_loads_no_engine_no_framework_and_nothing_that_runs_them() -> None:
+    loaded = loaded_by(TASKS)
+    assert "fnqueue.task.task" in loaded, "so that the test can fail"
+    assert [name for name in LATER if name in loaded] == []
+
+
+def test_importing_fnqueue_alone_loads_next_to_nothing() -> None:
+    assert [name for name in loaded_by("import fnqueue") if name.startswith(("fnqueue.", "msgspec", "inspect"))] == []
+
+
+def test_a_web_process_that_defers_loads_nothing_that_executes_and_no_engine_but_its_own() -> None:
+    loaded = loaded_by(
+        'from fnqueue import FnQueue\nfn = FnQueue(url="sqlite://")\n@fn.task(name="f")\ndef f() -> None: ...\nf.defer()'
+    )
+    assert {"fnqueue.dispatch", "sqlite3"} <= loaded
+    never = ("fnqueue.execution", "fnqueue.worker", "fnqueue.broker.sqs", "botocore")
+    assert [name for name in loaded if name.startswith(never)] == []
 
 
 def test_all_names_of_the_public_surface_are_there_and_no_others() -> None:

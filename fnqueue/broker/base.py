@@ -9,14 +9,14 @@ Knows nothing of envelopes, tasks or stores: a body is text.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from fnqueue import quotas
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A message to send. `id` is the envelope's id: sending an entry again is sending the same id again."""
 
     id: str
@@ -24,11 +24,10 @@ class Entry:
     delay_seconds: int = 0  # 0 to 900; must be 0 on FIFO queues
     group: str | None = None  # MessageGroupId: mandatory on FIFO queues, a fairness key on standard ones
     dedupe: str | None = None  # MessageDeduplicationId: FIFO queues only, and mandatory there
-    attributes: Mapping[str, str] = field(default_factory=dict)  # at most 10; untrusted, never a security decision
+    attributes: Mapping[str, str] = {}  # at most 10; untrusted, never a security decision
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True):
     """The right to delete or hide one delivery of a message.
 
     `deadline` is on this process' monotonic clock: after it the message is no longer ours.
@@ -40,8 +39,7 @@ class Receipt:
     deadline: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One delivery. Times are unix seconds. `receive_count` 1 is the first delivery."""
 
     message_id: str
@@ -51,12 +49,11 @@ class Message:
     first_received_at: float
     group: str | None = None
     dedupe: str | None = None
-    attributes: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = {}
     dead_letter_source: str | None = None  # the queue it came from, in a dead-letter queue, where the engine knows
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """One entry of a batch that was not done. `index` is its place in the batch.
 
     `sender_fault`: the entry is wrong and trying again cannot help.
@@ -68,8 +65,7 @@ class Failure:
     sender_fault: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueAttributes:
+class QueueAttributes(msgspec.Struct, frozen=True, kw_only=True):
     """Counts are approximate on SQS, exact on the embedded engine. Times in seconds."""
 
     visible: int = 0

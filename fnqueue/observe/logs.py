@@ -17,7 +17,6 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import fields
 from typing import IO, Any, Literal
 
 from fnqueue.clock import to_datetime
@@ -209,7 +208,7 @@ _TABLE: tuple[tuple[type[Any], logging.Logger, Callable[[Any], int], Callable[[A
 
 
 def _fields(event: Any) -> dict[str, Any]:
-    named = {field.name: getattr(event, field.name) for field in fields(event)}
+    named = {name: getattr(event, name) for name in event.__struct_fields__}
     return {"event": type(event).__name__, **{name: value for name, value in named.items() if value is not None}}
 
 

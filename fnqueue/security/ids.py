@@ -11,10 +11,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from fnqueue.security.keyring import KeyRecord
 from fnqueue.security.primitives import lp
+
+if TYPE_CHECKING:
+    from fnqueue.security.keyring import KeyRecord
 
 LENGTH: Final = 26
 ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import heapq
 import zlib
-from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from fnqueue import quotas
 from fnqueue.clock import Clock
@@ -33,8 +34,7 @@ SENT_SECONDS: Final = quotas.VISIBILITY_SECONDS_MAX
 _SHARDS: Final = 4  # one partition of an index carries 1,000 writes a second on DynamoDB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
+class Claimed(msgspec.Struct, frozen=True, kw_only=True):
     """A message that is ours to send until the lease ends. `due`: unix seconds. `record` is the store's."""
 
     id: str

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
+
+import msgspec
 
 from fnqueue import quotas
 from fnqueue.clock import Clock
@@ -33,8 +34,7 @@ LEASE_SECONDS_MAX: Final = float(quotas.VISIBILITY_SECONDS_MAX)
 _TRIES: Final = 8  # each lost race means that somebody else moved the record on
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """The right to run until `lease_until` (unix seconds). `run` counts from 1. `until`: the envelope's `ex`.
 
     `delivery` is the fence of the message's delivery, for operators' eyes.
@@ -49,22 +49,19 @@ class Taken:
     call: bytes | None = None  # its digest: see `records.call_digest`
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """It ended for good. `dead`: without a success."""
 
     dead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(msgspec.Struct, frozen=True):
     """Another call has this id: one of the two was forged, or an id was derived twice. `state`: the other's."""
 
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
+class Elsewhere(msgspec.Struct, frozen=True):
     """It runs under a live lease, or failed and is not due yet: ask again then."""
 
     retry_after_seconds: float
@@ -113,7 +110,7 @@ class Replay:
 
     def renew(self, held: Sequence[Taken], *, lease_seconds: float) -> list[Taken | None]:
         """Lengthen leases to `lease_seconds` from now. None: replaced or ended, so that run has nothing to settle."""
-        renewed = [replace(taken, lease_until=self._clock.now() + lease_seconds) for taken in held]
+        renewed = [msgspec.structs.replace(taken, lease_until=self._clock.now() + lease_seconds) for taken in held]
         written = self._store.put_many([self._running(taken) for taken in renewed], fenced=True)
         return [taken if record else None for taken, record in zip(renewed, written, strict=True)]
 

@@ -104,8 +104,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **fields)
 
 
-@dataclass(frozen=True, slots=True)
-class RecentPage:
+class RecentPage(msgspec.Struct, frozen=True):
     """`cursor` goes into the next `recent`; None: there is no more in the days asked for."""
 
     records: list[TaskRecord]

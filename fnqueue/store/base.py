@@ -13,7 +13,6 @@ cannot overwrite its twin's work, in one write and without reading first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -42,8 +41,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """`cursor` goes into the next `query`; None: there is no more."""
 
     records: list[Record]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from fnqueue import Backoff, Principal, RetryLater
 from fnqueue.broker.base import Entry
@@ -172,7 +173,8 @@ def test_a_message_is_dropped_when_one_that_was_sent_later_has_begun(fn, drain, 
     settled(fn, first, executed(fn, first))
     clock.advance(seconds=3601)
     # The queue delivers the first message again although it was deleted: standard queues may.
-    copy = replace(first.message, receipt=replace(first.receipt, receive_count=2, deadline=clock.monotonic() + 60))
+    receipt = structs.replace(first.receipt, receive_count=2, deadline=clock.monotonic() + 60)
+    copy = structs.replace(first.message, receipt=receipt)
     drain()
     assert len(runs) == 2
     outcome = executed(fn, Delivery(copy))

@@ -13,7 +13,8 @@ import math
 import random
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fnqueue import quotas
 from fnqueue.broker.base import Entry, Failure, Message, QueueAttributes, Receipt

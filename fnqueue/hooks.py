@@ -1,0 +1,47 @@
+"""What a framework, or the user, plugs into an `FnQueue`: functions that say who asks, and what surrounds a run.
+
+Apart from the runtime that calls them, because they are set where applications are imported, long before it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fnqueue.security.principal import Principal
+from fnqueue.task.task import Task
+
+if TYPE_CHECKING:
+    from fnqueue.held import Transaction
+
+
+def _nobody() -> Principal | None:
+    return None
+
+
+def _no_transaction() -> Transaction | None:
+    return None
+
+
+def _no_scope(task: Task[Any, Any, Any]) -> AbstractContextManager[Any]:
+    return nullcontext()
+
+
+@dataclass(kw_only=True)
+class Hooks:
+    """What a framework, or the user, plugs in. Functions; set before first use."""
+
+    #: The principal of the request under way; None when there is no request or nobody is logged in.
+    request_principal: Callable[[], Principal | None] = _nobody
+    #: Whether a request is under way: decides what the text of a denied call says.
+    in_request: Callable[[], bool] = lambda: False
+    #: id -> the principal as it is now, None if gone. None: principals are not reloaded.
+    load_principal: Callable[[str], Principal | None] | None = None
+    #: Around authorising and running: an application context.
+    scope: Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]] = _no_scope
+    #: The transaction that a call made here and now must wait for; None: calls are sent at once.
+    transaction: Callable[[], Transaction | None] = _no_transaction
+    #: A status token becomes a url.
+    status_url: Callable[[str], str] | None = None
