@@ -1,9 +1,9 @@
 """Calls that wait for a transaction: sent after its commit, dropped at its rollback, never before either.
 
 A call that leaves before the commit runs against rows that are not there yet, or never will be. The framework's
-integration says which transaction is open (`Transaction`) and calls `release` or `drop` when it has ended; each
-takes effect once, whoever comes first. Checks, policy and seal were done when the call was made, so nothing but
-the queue can refuse it now.
+integration says which transaction is open (`Transaction`) and calls `release` or `drop` when it has ended, or
+`release_all` for all that waited for one commit; each takes effect once, whoever comes first. Checks, policy and
+seal were done when the call was made, so nothing but the queue can refuse it now.
 Knows how calls are sent; knows no database and no framework.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from fnqueue.broker.names import binding
@@ -24,7 +24,10 @@ _log = logging.getLogger("fnqueue.commit")
 
 
 class Transaction(Protocol):
-    """An open transaction of the application, as it is at one moment. Equal to another: the same block of it."""
+    """An open transaction of the application, as it is at one moment.
+
+    Equal to another: the same block of it, and one that cannot end inside a `with fn.batch():` that began in it.
+    """
 
     def hold(self, held: Held) -> None:
         """Have `held.release()` called once this transaction is committed; if it can be known, `held.drop()` at its
@@ -37,7 +40,7 @@ class Held:
 
     def __init__(self, calls: Sequence[Prepared], dispatch: Dispatch, events: Events) -> None:
         self.calls = tuple(calls)
-        self._dispatch, self._events = dispatch, events
+        self.dispatch, self._events = dispatch, events
         self._state: HoldState = "held"
         self._failed: frozenset[str] = frozenset()
         self._lock = threading.Lock()
@@ -54,50 +57,69 @@ class Held:
 
     def release(self) -> None:
         """The transaction is committed: send. Raises SendAfterCommitFailed, logged with the ids of what is lost."""
-        if not self._leave("sent"):
-            return
-        wanted: Sequence[Prepared] = self.calls
-        try:
-            wanted = self._dispatch.still_wanted(self.calls)
-            failed = self._dispatch.send(wanted)
-        except Exception as error:
-            failed = [(call, error) for call in wanted if call.winner is None]
-        self._forestalled([call for call in self.calls if call not in wanted])
-        if failed:
-            raise self._lost(failed)
+        release_all([self])
 
     def drop(self) -> None:
         """The transaction was rolled back: none of it is sent, and whoever comes next with its dedupe keys is free."""
-        if self._leave("dropped"):
-            self._dispatch.drop(self.calls)
+        if self.leave("dropped"):
+            self.dispatch.drop(self.calls)
             for call in self.calls:
                 self._tell_dropped(call, None)
 
-    def _leave(self, state: HoldState) -> bool:
+    # ---------------------------------------------------------------- what `release_all` asks
+
+    def leave(self, state: HoldState) -> bool:
+        """False: it has ended already."""
         with self._lock:
             if self._state != "held":
                 return False
             self._state = state
             return True
 
-    def _forestalled(self, calls: Sequence[Prepared]) -> None:
-        """The transaction outlasted the claim on a dedupe key, and another call has it: as if it had come first."""
-        self._failed = frozenset(call.id for call in calls)
-        for call in calls:
+    def wanted(self) -> Sequence[Prepared]:
+        """What is still to be sent. A transaction may outlast the claim on a dedupe key: where another call has it,
+        it is as if that one had come first."""
+        wanted = self.dispatch.still_wanted(self.calls)
+        forestalled = [call for call in self.calls if call not in wanted]
+        self._failed = frozenset(call.id for call in forestalled)
+        for call in forestalled:
             self._tell_dropped(call, "another call took its dedupe key meanwhile")
+        return wanted
 
-    def _lost(self, failed: Sequence[tuple[Prepared, Exception]]) -> SendAfterCommitFailed:
-        self._failed |= {call.id for call, _ in failed}
-        for call, error in failed:
-            _log.error(
-                "the transaction is committed, but %s %s to queue %s could not be sent: %s",
-                call.task,
-                call.id,
-                binding(call.queue),
-                error,
-            )
-            self._tell_dropped(call, str(error))
-        return SendAfterCommitFailed([(call.id, error) for call, error in failed])
+    def lose(self, call: Prepared, error: Exception) -> None:
+        self._failed |= {call.id}
+        about = (call.task, call.id, binding(call.queue), error)
+        _log.error("the transaction is committed, but %s %s to queue %s could not be sent: %s", *about)
+        self._tell_dropped(call, str(error))
 
     def _tell_dropped(self, call: Prepared, error: str | None) -> None:
         self._events.publish(CallDropped(id=call.id, task=call.task, queue=binding(call.queue), error=error))
+
+
+def release_all(held: Iterable[Held]) -> None:
+    """The transaction that all of these wait for is committed: they leave in tens, as one batch would.
+
+    Raises SendAfterCommitFailed at the end, logged with the ids of what is lost. All else is sent.
+    """
+    owners: dict[str, Held] = {}
+    sends: dict[Dispatch, list[Prepared]] = {}
+    failed: list[tuple[Prepared, Exception]] = []
+    for each in [each for each in held if each.leave("sent")]:
+        owners |= {call.id: each for call in each.calls}
+        try:
+            sends.setdefault(each.dispatch, []).extend(each.wanted())
+        except Exception as error:
+            failed += _unsent(each.calls, error)
+    for dispatch, calls in sends.items():
+        try:
+            failed += dispatch.send(calls)
+        except Exception as error:
+            failed += _unsent(calls, error)
+    for call, reason in failed:
+        owners[call.id].lose(call, reason)
+    if failed:
+        raise SendAfterCommitFailed([(call.id, reason) for call, reason in failed])
+
+
+def _unsent(calls: Iterable[Prepared], error: Exception) -> list[tuple[Prepared, Exception]]:
+    return [(call, error) for call in calls if call.winner is None]

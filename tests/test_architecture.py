@@ -54,6 +54,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "shelve": (),
     "flask": ("integrations/flask_fnqueue",),
     "flask_login": ("integrations/flask_fnqueue",),
+    "sqlalchemy": ("integrations/flask_fnqueue",),
     "django": ("integrations/django_fnqueue",),
 }
 

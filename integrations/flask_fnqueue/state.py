@@ -2,7 +2,7 @@
 
 The extension object knows no app; this record, which lives in the app, does. It becomes a `Runtime` at first
 use, with the app's configuration as it is then, and with the hooks of this app: an application context around
-each run, and the app's own users. Nothing is opened before.
+each run, the app's own users, and the transaction of its database session. Nothing is opened before.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from flask import Flask
 
 from flask_fnqueue.config import merged
 from flask_fnqueue.principals import Loader, check_loader, login_loader
+from flask_fnqueue.transactions import SessionTransactions
 from fnqueue.app import FnQueue
 from fnqueue.backends import sqlite_path
 from fnqueue.cli.discovery import import_if_there, import_modules
@@ -37,9 +38,13 @@ class FlaskState:
     fn: FnQueue = field(repr=False)
     defaults: tuple[Mapping[str, Any], ...] = field(repr=False)
     custom_principal: bool = False
+    transactions: SessionTransactions = field(init=False, repr=False)
     _runtime: Runtime | None = field(default=None, repr=False)
     _checked_loader: bool = field(default=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def __post_init__(self) -> None:
+        self.transactions = SessionTransactions(self.app)
 
     @property
     def runtime(self) -> Runtime:
@@ -78,7 +83,12 @@ class FlaskState:
         """A new one, by the app's configuration as it is now."""
         mapping = merged(self.app.config, *self.defaults)
         runtime = self.fn.make_runtime(mapping, {}, base=self.app.instance_path)
-        runtime.hooks = replace(self.fn.hooks, scope=self._scope, load_principal=self._loader())
+        runtime.hooks = replace(
+            self.fn.hooks,
+            scope=self._scope,
+            load_principal=self._loader(),
+            transaction=self.transactions.current,
+        )
         return runtime
 
     def _scope(self, task: Any) -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ import pytest
 from fnqueue import NotYetSent
 from fnqueue.errors import BrokerError, SendAfterCommitFailed
 from fnqueue.events import CallDeferred, CallDropped, CallHeld
-from fnqueue.held import Held
+from fnqueue.held import Held, release_all
 from tests.execution.helpers import Failing
 
 
@@ -247,6 +247,38 @@ def test_release_and_drop_take_effect_once_whoever_comes_first(transactions, not
     held.drop()
     drain()
     assert seen == [1]
+
+
+def test_what_waited_for_one_commit_leaves_in_one_go_and_a_loss_among_it_keeps_back_no_other(
+    fn, transactions, note, drain, seen
+):
+    runtime, sends = fn.runtime(), []
+    broker = Failing(runtime.engine.broker)
+    runtime.__dict__["engine"] = replace(runtime.engine, broker=broker)
+
+    def send(queue, entries):
+        sends.append((queue, len(entries)))
+        if queue == "broken":
+            raise BrokerError("the disk is full")
+        return broker.real.send(queue, entries)
+
+    broker.on["send"] = send
+    transactions.begin()
+    handles = [note.defer(n) for n in range(25)]
+    lost = note.using(queue="broken").defer(99)
+    ((*held,),) = transactions.blocks
+    held[3].drop()
+    with pytest.raises(SendAfterCommitFailed, match=lost.id):
+        release_all(held)
+    assert sends == [("default", 24), ("broken", 1)]
+    drain()
+    assert sorted(seen) == [n for n in range(25) if n != 3]
+    assert (handles[0].result(), lost.held) == (0, False)
+    for never in (handles[3], lost):
+        with pytest.raises(NotYetSent):
+            never.result()
+    release_all(held)
+    assert len(sends) == 2
 
 
 def test_a_held_call_is_told_when_it_is_made_and_when_it_is_sent_or_dropped(fn, transactions, note):
