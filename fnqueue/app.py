@@ -181,9 +181,7 @@ class FnQueue:
 
     async def adefer(self, task: Task[P, R, Any], /, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """`defer` for async views: the send is in a thread, with this context's variables."""
-        import asyncio  # whoever awaits has it already; at the top it costs every import of fnqueue a fifth
-
-        return await asyncio.to_thread(self.send, self._task(task), args, kwargs)
+        return await self.asend(self._task(task), args, kwargs)
 
     def defer_many(self, task: Task[P, R, Any], calls: Iterable[tuple[Any, ...] | Signature], /) -> list[Handle[R]]:
         """Defer a call per tuple of arguments (or signature), in batches of ten. Handles in the same order.
@@ -204,6 +202,12 @@ class FnQueue:
     def send(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:
         """What `task.defer` calls."""
         return self._deliver([self._prepare(task, args, kwargs)])[0]
+
+    async def asend(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:
+        """What `task.adefer` calls. Integrations say in which thread, and for whom."""
+        import asyncio  # whoever awaits has it already; at the top it costs every import of fnqueue a fifth
+
+        return await asyncio.to_thread(self.send, task, args, kwargs)
 
     @contextmanager
     def batch(self) -> Iterator[Batch[Prepared]]:
@@ -242,8 +246,12 @@ class FnQueue:
 
     def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
         principal = self.current_principal()
-        hint = "" if principal.kind != "anonymous" else NOBODY[self.hooks.in_request()]
+        hint = self._nobody() if principal.kind == "anonymous" else ""
         return self.runtime().dispatch.prepare(task, args, kwargs, principal, hint=hint)
+
+    def _nobody(self) -> str:
+        """Said after a denial when nobody is logged in: why that may be, and what to do."""
+        return NOBODY[self.hooks.in_request()]
 
     def _deliver(self, prepared: list[Prepared]) -> list[Handle[Any]]:
         if not prepared:

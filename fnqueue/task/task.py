@@ -39,6 +39,7 @@ class Sends(Protocol):
     """The powers of a task."""
 
     def send(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]: ...
+    async def asend(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]: ...
     def apply(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[Any]: ...
 
 
@@ -68,9 +69,7 @@ class Task(Generic[P, R, C]):
 
     async def adefer(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """`defer` for async views: the send is in a thread, with this context's variables."""
-        import asyncio  # whoever awaits has it already; at the top it costs every import of fnqueue a fifth
-
-        return await asyncio.to_thread(self._sends.send, self, args, kwargs)
+        return await self._sends.asend(self, args, kwargs)
 
     def apply(self, *args: P.args, **kwargs: P.kwargs) -> Result[R]:
         """The whole pipe here and now, without a queue: seal, policies, open, run."""

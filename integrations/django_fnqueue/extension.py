@@ -1,0 +1,168 @@
+"""`FnQueue` for Django: made at import time, before any setting is known; `django_fnqueue.fn` is one.
+
+Its settings are a dict of Django's, `FNQUEUE`, read at first use and again after it changed (`override_settings`).
+Whose calls they are is asked of the request that the middleware remembers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from django.core.signals import setting_changed
+
+from django_fnqueue import refusals, requests
+from django_fnqueue.config import NAME, base_dir, merged
+from django_fnqueue.principals import loader, principal_of
+from django_fnqueue.status import status_url
+from fnqueue import errors
+from fnqueue.app import FnQueue as CoreFnQueue
+from fnqueue.context import running
+from fnqueue.dispatch import Prepared
+from fnqueue.errors import OptionInvalid
+from fnqueue.runtime import Runtime
+from fnqueue.security.principal import ANONYMOUS, Principal
+from fnqueue.settings import Settings
+from fnqueue.task.handle import Handle
+from fnqueue.task.task import Task
+
+E = TypeVar("E")
+
+FORGOTTEN = (
+    "; no request is known here.\n"
+    'In a view: MIDDLEWARE needs "django_fnqueue.middleware.FnQueueMiddleware", after AuthenticationMiddleware.\n'
+    'Elsewhere: with fn.as_principal(user): ...   or   with fn.as_service("import"): ...'
+)
+
+
+class FnQueue(CoreFnQueue):
+    """Background functions of a Django project.
+
+    `setting`: the name of the dict in Django's settings, for a project with several. `settings` and `defaults`
+    count where neither that dict nor the environment says otherwise. See `fnqueue.app.FnQueue` for the verbs.
+    """
+
+    def __init__(self, *, setting: str = NAME, settings: Mapping[str, Any] | None = None, **defaults: Any) -> None:
+        super().__init__()
+        self._setting = setting
+        self._defaults = (dict(settings or {}), defaults)
+        self._made: dict[str, Runtime] = {}  # of one: setdefault lets one of two threads win, without a lock
+        self._custom_principal: Callable[[Any], Any] | None = None
+        self._custom_loader = False
+        self.hooks.request_principal = requests.request_principal
+        self.hooks.in_request = requests.in_request
+        self.hooks.status_url = status_url
+        setting_changed.connect(self._setting_changed)
+
+    # ---------------------------------------------------------------- settings
+
+    def settings(self) -> Settings:
+        """As they are now. Opens and makes nothing. Raises SettingsInvalid with every fault of them."""
+        return Settings.build(merged(self._setting, *self._defaults)).resolved(base_dir())
+
+    def runtime(self) -> Runtime:
+        # `_runtime` is there while `fnqueue.testing.in_memory` holds this object.
+        return self._runtime or self._made.get("") or self._made.setdefault("", self.make())
+
+    def make(self) -> Runtime:
+        """A new runtime, by the settings as they are now. Opens nothing."""
+        self._choose_loader()
+        return super().make_runtime(merged(self._setting, *self._defaults), {}, base=base_dir())
+
+    def make_runtime(self, settings: Mapping[str, Any] | None, overrides: dict[str, Any], *, base: str) -> Runtime:
+        """Without settings of its own: by Django's. `fnqueue.testing` asks so."""
+        if settings is None and not overrides:
+            return self.make()
+        return super().make_runtime(settings, overrides, base=base)
+
+    def close(self) -> None:
+        """Let go of files and connections. They are opened anew when used again."""
+        super().close()
+        made = self._made.pop("", None)
+        if made is not None:
+            made.close()
+
+    def _setting_changed(self, *, setting: str, **about: Any) -> None:
+        made = self._made.pop("", None) if setting in (self._setting, "BASE_DIR") else None
+        if made is not None:
+            made.close()
+
+    def on(self, event: type[E], callback: Callable[[E], None]) -> None:
+        super().on(event, callback)
+        if "" in self._made:
+            self._made[""].events.on(event, callback)
+
+    # ---------------------------------------------------------------- deferring
+
+    async def asend(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:
+        """For whoever `request.auser()` is. The rest is in a thread, with this context's variables."""
+        if not self._asks_request():
+            return await asyncio.to_thread(self.send, task, args, kwargs)
+        with self.as_principal(await self._arequest_principal() or ANONYMOUS):
+            return await asyncio.to_thread(self.send, task, args, kwargs)
+
+    def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
+        try:
+            return super()._prepare(task, args, kwargs)
+        except errors.PolicyDenied as error:
+            raise refusals.denied(error) from None
+
+    def _nobody(self) -> str:
+        return super()._nobody() if self.hooks.in_request() else FORGOTTEN
+
+    # ---------------------------------------------------------------- principals
+
+    def principal(self, function: Callable[[Any], Any], /) -> Callable[[Any], Any]:
+        """`@fn.principal`: HttpRequest -> Principal, or None for nobody. Instead of `request.user`.
+
+        It may be a coroutine function; then it serves `adefer` alone. Give `@fn.load_principal` too: without it
+        such principals are not asked for again before a task runs.
+        """
+        self._custom_principal = function
+        self.hooks.request_principal = lambda: self._by_custom(function)
+        self._choose_loader()
+        return function
+
+    def load_principal(self, function: Callable[[str], Principal | None], /) -> Callable[[str], Principal | None]:
+        """`@fn.load_principal`: id -> the Principal as it is now, None if gone. Asked before each run."""
+        self._custom_loader = True
+        return super().load_principal(function)
+
+    def to_principal(self, who: Any) -> Principal:
+        """A user of Django's as a principal."""
+        return principal_of(who)
+
+    def _choose_loader(self) -> None:
+        # A principal of the project's own making has rights that Django's user does not: comparing the two would
+        # take them away. Whoever gives @fn.principal gives @fn.load_principal too, or has no reload.
+        if not self._custom_loader:
+            self.hooks.load_principal = None if self._custom_principal is not None else loader()
+
+    def _asks_request(self) -> bool:
+        return self._principal.get() is None and running.get() is None and self.hooks.in_request()
+
+    async def _arequest_principal(self) -> Principal | None:
+        custom = self._custom_principal
+        if custom is None:
+            return await requests.arequest_principal()
+        if inspect.iscoroutinefunction(custom):
+            return _checked(custom, await custom(requests.current_request()))
+        return await asyncio.to_thread(self.hooks.request_principal)
+
+    def _by_custom(self, function: Callable[[Any], Any]) -> Principal | None:
+        request = requests.current_request()
+        if request is None:
+            return None
+        if inspect.iscoroutinefunction(function):
+            raise OptionInvalid(f"@fn.principal {function.__name__}() is a coroutine function: use adefer() here")
+        return _checked(function, function(request))
+
+
+def _checked(function: Callable[..., Any], found: Any) -> Principal | None:
+    if found is not None and not isinstance(found, Principal):
+        raise OptionInvalid(
+            f"@fn.principal {function.__name__}() must return a fnqueue.Principal or None, got {type(found).__name__}"
+        )
+    return found

@@ -1,0 +1,43 @@
+"""`django_fnqueue.middleware.FnQueueMiddleware`: remembers the request, and answers refusals.
+
+    MIDDLEWARE = [..., "django.contrib.auth.middleware.AuthenticationMiddleware",
+                  "django_fnqueue.middleware.FnQueueMiddleware"]
+
+Without it nobody is logged in where a view defers, and a policy that could not decide is a 500 instead of a 503.
+A denied call is Django's PermissionDenied, and so a 403, with it and without. For WSGI and ASGI alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpResponse
+
+from django_fnqueue.refusals import answer_to
+from django_fnqueue.requests import remembered
+
+
+class FnQueueMiddleware:
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[Any], Any]) -> None:
+        self.get_response = get_response
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: Any) -> Any:
+        if self._is_async:
+            return self._acall(request)
+        with remembered(request):
+            return self.get_response(request)
+
+    async def _acall(self, request: Any) -> Any:
+        with remembered(request):
+            return await self.get_response(request)
+
+    def process_exception(self, request: Any, exception: Exception) -> HttpResponse | None:
+        return answer_to(request, exception)

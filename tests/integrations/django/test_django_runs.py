@@ -1,0 +1,31 @@
+"""A project on SQLite: what a view or a shell defers is run by a worker."""
+
+from __future__ import annotations
+
+from django.test.utils import override_settings
+
+from tests.integrations.django.newsstand.tasks import add
+
+
+def test_a_call_deferred_in_the_project_is_run_by_a_worker(on_disk, work):
+    handle = add.defer(1, 2)
+    assert work() == 0
+    assert handle.result() == 3
+
+
+def test_the_fixtures_of_fnqueue_testing_work_with_the_projects_fn(fn, drain, assert_deferred):
+    handle = add.defer(1, 2)
+    assert_deferred(add, args=(1, 2), count=1)
+    drain()
+    assert handle.result() == 3
+
+
+def test_changed_settings_count_at_the_next_use_and_the_old_queue_is_let_go(on_disk, tmp_path):
+    before = on_disk.runtime()
+    add.defer(1, 2)
+    with override_settings(FNQUEUE={"URL": f"sqlite:///{tmp_path}/second.db"}):
+        add.defer(3, 4)
+        assert (tmp_path / "second.db").exists()
+        assert on_disk.runtime() is not before
+    assert on_disk.runtime() is not before
+    assert on_disk.runtime().engine.path == str(tmp_path / "queue.db")
