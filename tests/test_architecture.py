@@ -205,7 +205,6 @@ def test_a_circle_is_found() -> None:
 
 LONG_WITH_A_REASON: dict[str, str] = {
     "fnqueue/errors.py": "the one tree of errors, as the style asks for",
-    "fnqueue/app.py": "the public surface with its overloads",
 }
 
 
@@ -255,7 +254,8 @@ def test_importing_fnqueue_alone_loads_next_to_nothing() -> None:
 
 def test_a_web_process_that_defers_loads_nothing_that_executes_and_no_engine_but_its_own() -> None:
     loaded = loaded_by(
-        'from fnqueue import FnQueue\nfn = FnQueue(url="sqlite://")\n@fn.task(name="f")\ndef f() -> None: ...\nf.defer()'
+        'from fnqueue import FnQueue\nfn = FnQueue(url="sqlite://")\n'
+        '@fn.task(name="f")\ndef f() -> None: ...\nf.defer()'
     )
     assert {"fnqueue.dispatch", "sqlite3"} <= loaded
     never = ("fnqueue.execution", "fnqueue.worker", "fnqueue.broker.sqs", "botocore")

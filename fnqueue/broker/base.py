@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from fnqueue import quotas
+from fnqueue.errors import OptionInvalid
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,3 +189,14 @@ class WaitsForAny(Protocol):
     def wake(self) -> None:
         """End all waits now: a worker stops."""
         ...
+
+
+def check_receive(max_messages: int, wait_seconds: float, visibility_seconds: int | None) -> None:
+    """The limits of `receive`, for every engine. Raises OptionInvalid."""
+    if max_messages < 1:
+        raise OptionInvalid(f"receive(max_messages={max_messages!r}): must be 1 or more")
+    if not 0 <= wait_seconds <= quotas.WAIT_TIME_SECONDS_MAX:
+        raise OptionInvalid(f"receive(wait_seconds={wait_seconds!r}): must be 0 to {quotas.WAIT_TIME_SECONDS_MAX}")
+    if visibility_seconds is not None and not 0 <= visibility_seconds <= quotas.VISIBILITY_SECONDS_MAX:
+        limit = quotas.VISIBILITY_SECONDS_MAX
+        raise OptionInvalid(f"receive(visibility_seconds={visibility_seconds!r}): must be 0 to {limit:,}")

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from fnqueue import quotas
-from fnqueue.broker.base import Entry, Failure, Message, QueueAttributes, Receipt
+from fnqueue.broker.base import Entry, Failure, Message, QueueAttributes, Receipt, check_receive
 from fnqueue.broker.embedded import checks, queues, redrive, schema
 from fnqueue.broker.embedded.checks import Fault
 from fnqueue.broker.embedded.fifo import FifoLine
@@ -22,7 +22,7 @@ from fnqueue.broker.embedded.standard import StandardLine
 from fnqueue.broker.names import is_fifo
 from fnqueue.clock import Clock, SystemClock
 from fnqueue.database import Connection, Database
-from fnqueue.errors import BrokerError, OptionInvalid
+from fnqueue.errors import BrokerError
 
 _TRIP = 500
 _SHORTEST_WAIT_SECONDS = 0.001
@@ -88,7 +88,7 @@ class EmbeddedBroker:
     def receive(
         self, queue: str, *, max_messages: int = 10, wait_seconds: float = 0, visibility_seconds: int | None = None
     ) -> list[Message]:
-        _check_receive(max_messages, wait_seconds, visibility_seconds)
+        check_receive(max_messages, wait_seconds, visibility_seconds)
         count = min(max_messages, self.receive_max)
         if self._database.is_writing():
             wait_seconds = 0  # whoever could send waits for our caller's transaction
@@ -355,14 +355,3 @@ def _messages(queue: Queue, found: Sequence[Delivered], deadline: float) -> list
         )
         for row, receives, sent_at, first_received_at, group, dedupe, attributes, source, body in found
     ]
-
-
-def _check_receive(max_messages: int, wait_seconds: float, visibility_seconds: int | None) -> None:
-    if max_messages < 1:
-        raise OptionInvalid(f"receive(max_messages={max_messages!r}): must be 1 or more.")
-    if not 0 <= wait_seconds <= quotas.WAIT_TIME_SECONDS_MAX:
-        raise OptionInvalid(f"receive(wait_seconds={wait_seconds!r}): must be 0 to {quotas.WAIT_TIME_SECONDS_MAX}.")
-    if visibility_seconds is not None and not 0 <= visibility_seconds <= quotas.VISIBILITY_SECONDS_MAX:
-        raise OptionInvalid(
-            f"receive(visibility_seconds={visibility_seconds!r}): must be 0 to {quotas.VISIBILITY_SECONDS_MAX:,}."
-        )

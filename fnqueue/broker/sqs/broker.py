@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from fnqueue import quotas
-from fnqueue.broker.base import Entry, Failure, Message, QueueAttributes, Receipt
+from fnqueue.broker.base import Entry, Failure, Message, QueueAttributes, Receipt, check_receive
 from fnqueue.broker.names import is_fifo
 from fnqueue.broker.sqs import queues, redrive, shapes
 from fnqueue.broker.sqs.faults import OF_AN_ENTRY
@@ -25,7 +25,7 @@ from fnqueue.broker.sqs.shapes import Trip
 from fnqueue.broker.sqs.url import parse_sqs_url
 from fnqueue.broker.sqs.wire import Answer, Wire
 from fnqueue.clock import Clock
-from fnqueue.errors import BrokerError, BrokerRefused, OptionInvalid
+from fnqueue.errors import BrokerError, BrokerRefused
 
 #: Pauses before an entry is sent again that SQS failed at, seconds; each is shortened at random.
 PAUSES = (0.1, 0.4, 1.6)
@@ -64,7 +64,7 @@ class SqsBroker:
     def receive(
         self, queue: str, *, max_messages: int = 10, wait_seconds: float = 0, visibility_seconds: int | None = None
     ) -> list[Message]:
-        _check_receive(max_messages, wait_seconds, visibility_seconds)
+        check_receive(max_messages, wait_seconds, visibility_seconds)
         wait = math.ceil(wait_seconds)
         members: Answer = {} if visibility_seconds is None else {"VisibilityTimeout": visibility_seconds}
         if is_fifo(queue):
@@ -216,16 +216,6 @@ class SqsBroker:
             seconds = self.attributes(queue).visibility_seconds
             self._visibility[queue] = (now + KNOWN_SECONDS, seconds)
         return seconds
-
-
-def _check_receive(max_messages: int, wait_seconds: float, visibility_seconds: int | None) -> None:
-    if max_messages < 1:
-        raise OptionInvalid(f"receive(max_messages={max_messages!r}): must be 1 or more")
-    if not 0 <= wait_seconds <= quotas.WAIT_TIME_SECONDS_MAX:
-        raise OptionInvalid(f"receive(wait_seconds={wait_seconds!r}): must be 0 to {quotas.WAIT_TIME_SECONDS_MAX}")
-    if visibility_seconds is not None and not 0 <= visibility_seconds <= quotas.VISIBILITY_SECONDS_MAX:
-        limit = quotas.VISIBILITY_SECONDS_MAX
-        raise OptionInvalid(f"receive(visibility_seconds={visibility_seconds!r}): must be 0 to {limit:,}")
 
 
 def _sort(trip: Trip, answer: Answer) -> tuple[list[Failure], list[Failure]]:
