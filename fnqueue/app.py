@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from fnqueue.clock import to_datetime
 from fnqueue.context import TaskContext, running
@@ -22,11 +22,11 @@ from fnqueue.hooks import Hooks
 from fnqueue.middleware import Middleware
 from fnqueue.reads import StoreReads
 from fnqueue.registry import Registry
-from fnqueue.security.policy import Policy, check_arguments, check_policy
+from fnqueue.security.policy import check_arguments, check_policy
 from fnqueue.security.principal import ANONYMOUS, Principal, service
 from fnqueue.task.batch import Batch
 from fnqueue.task.handle import Handle, Hold, Result
-from fnqueue.task.options import CallOptions, Priority, Retry, TaskOptions, unknown_option
+from fnqueue.task.options import CallOptions, TaskKeywords, TaskOptions, unknown_option
 from fnqueue.task.task import Task, check_function
 from fnqueue.workflow.signature import Signature
 
@@ -92,49 +92,9 @@ class FnQueue:
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
     @overload
-    def task(
-        self,
-        *,
-        bind: Literal[True],
-        name: str | None = ...,
-        queue: str = ...,
-        policy: Policy | None = ...,
-        retry: Retry = ...,
-        expires_seconds: float = ...,
-        priority: Priority = ...,
-        time_limit_seconds: float | None = ...,
-        soft_time_limit_seconds: float | None = ...,
-        once: bool = ...,
-        dead_letter: bool = ...,
-        at_most_once: bool = ...,
-        keep_result_seconds: float = ...,
-        keep_failure_seconds: float = ...,
-        raises: tuple[type[Exception], ...] = ...,
-        runs_as: str | None = ...,
-        read: Policy | None = ...,
-    ) -> BoundTaskDecorator: ...
+    def task(self, *, bind: Literal[True], **options: Unpack[TaskKeywords]) -> BoundTaskDecorator: ...
     @overload
-    def task(
-        self,
-        *,
-        bind: Literal[False] = ...,
-        name: str | None = ...,
-        queue: str = ...,
-        policy: Policy | None = ...,
-        retry: Retry = ...,
-        expires_seconds: float = ...,
-        priority: Priority = ...,
-        time_limit_seconds: float | None = ...,
-        soft_time_limit_seconds: float | None = ...,
-        once: bool = ...,
-        dead_letter: bool = ...,
-        at_most_once: bool = ...,
-        keep_result_seconds: float = ...,
-        keep_failure_seconds: float = ...,
-        raises: tuple[type[Exception], ...] = ...,
-        runs_as: str | None = ...,
-        read: Policy | None = ...,
-    ) -> TaskDecorator: ...
+    def task(self, *, bind: Literal[False] = ..., **options: Unpack[TaskKeywords]) -> TaskDecorator: ...
     def task(self, function: Any = None, /, **options: Any) -> Any:  # type: ignore[misc]
         """Register a function as a task: `@fn.task` or `@fn.task(queue="billing", retry=3)`.
 

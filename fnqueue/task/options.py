@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from fnqueue import quotas
 from fnqueue.broker.names import check_queue
@@ -87,6 +87,27 @@ class Backoff:
 
 
 Retry = int | Backoff | None
+
+
+class TaskKeywords(TypedDict, total=False):
+    """What `@fn.task(...)` may be given, but `bind`, which changes the decorator's type. For mypy and editors."""
+
+    name: str | None
+    queue: str
+    policy: Policy | None
+    retry: Retry
+    expires_seconds: float
+    priority: Priority
+    time_limit_seconds: float | None
+    soft_time_limit_seconds: float | None
+    once: bool
+    dead_letter: bool
+    at_most_once: bool
+    keep_result_seconds: float
+    keep_failure_seconds: float
+    raises: tuple[type[Exception], ...]
+    runs_as: str | None
+    read: Policy | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

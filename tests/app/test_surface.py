@@ -16,7 +16,7 @@ import flask_fnqueue
 import fnqueue
 from fnqueue import policies
 from fnqueue.policies import public
-from fnqueue.task.options import CallOptions, TaskOptions
+from fnqueue.task.options import CallOptions, TaskKeywords, TaskOptions
 
 NONE = inspect.Parameter.empty
 
@@ -109,6 +109,12 @@ def test_a_callable_says_what_it_does(method):
 )
 def test_what_begins_with_a_is_for_await(method):
     assert inspect.iscoroutinefunction(method)
+
+
+def test_the_options_that_editors_show_are_those_that_a_task_takes() -> None:
+    taken = {field.name: field.type for field in dataclasses.fields(TaskOptions) if field.name != "bind"}
+    shown = {name: hint.__forward_arg__ for name, hint in TaskKeywords.__annotations__.items()}
+    assert shown == taken
 
 
 def test_a_tasks_options_and_their_defaults():
