@@ -8,12 +8,13 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 LOCK := requirements-dev.lock
 
-.PHONY: help demo test lint types unit test-full bench lock clean
+.PHONY: help demo test lint types unit test-full bench docs lock clean
 
 help:
 	@echo "make demo       photographs become thumbnails; a worker is killed and replaced; one call is refused"
 	@echo "make test       set up and run everything: ruff, mypy, tests"
 	@echo "make test-full  the long runs: kills, rotations, wrong environments, clock changes, at full size"
+	@echo "make docs       write docs/settings.md and docs/cli.md anew, after a change of settings or commands"
 	@echo "make bench      measure against the floor and the queues that are installed"
 
 $(BIN)/python:
@@ -46,6 +47,10 @@ unit: $(VENV)/.dev
 
 test-full: $(VENV)/.dev
 	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest tests/system tests/schedule -s
+
+# docs/settings.md and docs/cli.md, from the code.
+docs: $(VENV)/.dev
+	$(BIN)/python -m docs.generate
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.benchmarks

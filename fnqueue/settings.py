@@ -29,27 +29,32 @@ def _number(low: float, high: float, default: float | None) -> Any:
 class Settings:
     """Frozen. Make it with `Settings.build`. Every name here is `FNQUEUE_<NAME>` in the environment."""
 
-    #: The queue: sqlite:///file, sqlite:// (memory), sqs://region/prefix?endpoint=...
+    #: The queue: `sqlite:///file`, `sqlite://` (memory), `sqs://region/prefix?endpoint=...`. A relative file lies in
+    #: Flask's instance folder, in Django's BASE_DIR, else in the working directory.
     url: str = "sqlite:///fnqueue.db"
-    #: Records: results, once, parked messages. Unset: the queue's own file for sqlite, none for sqs. "none": none.
+    #: Where records are kept: results and states, `once`, `dedupe`, long delays. Unset: the queue's own file for
+    #: sqlite, none for sqs. "none": none.
     store_url: str | None = None
-    #: Part of every seal: staging cannot run production's messages by accident.
+    #: Part of every seal: staging cannot run production's messages by accident. Must be named on Amazon SQS.
     environment: str = "default"
-    #: Key ring, as text. Never printed.
+    #: Key ring, as text: what `fnqueue keys new` prints. Never shown. Unset with sqlite: a file `fnqueue.keys` beside
+    #: the database, made at first use. On SQS this, or FNQUEUE_KEYS_FILE, must be given.
     keys: str | None = field(default=None, repr=False)
     #: A file with the key ring, mode 0600; read again when it changes.
     keys_file: str | None = None
-    #: "authenticated" or "public": the policy of tasks that have none.
+    #: The policy of tasks that have none. Unset: on SQLite anybody may defer them, and the worker's banner lists them;
+    #: on SQS web and worker do not start.
     default_policy: str | None = field(default=None, metadata={"choices": ("authenticated", "public")})
     #: "full": `defer` returned means on disk. "relaxed": a power cut may lose the last moments.
     durability: str = field(default="full", metadata={"choices": ("full", "relaxed")})
     #: Bytes a sealed body may have; unset: the engine's own limit.
     max_body_bytes: int | None = _number(1024, quotas.BODY_BYTES_MAX, None)
-    #: Modules with tasks to import, beside the application's own.
+    #: Modules with tasks that a worker imports. All must be there. What the application itself imports counts anyway;
+    #: unset, Flask's app and blueprints are looked beside for a module `tasks`.
     imports: tuple[str, ...] = ()
-    #: Logical queues whose calls may go to a queue of high or low priority on SQS. "*": all.
+    #: Queues whose calls may have a high or low priority on SQS, where each is a queue of its own. "*": all.
     priority_queues: tuple[str, ...] = ()
-    #: Where `status_url` points; Flask and Django set it to their own route.
+    #: Where `fn.status_url` points without a framework. Flask and Django have a route of their own.
     status_url: str = "/fnqueue/status/{token}"
 
     # ---- the worker
@@ -127,7 +132,7 @@ def foreign_environment(name: str) -> str | None:
 
 
 #: Names under FNQUEUE_ that are for the command line and no settings: a web process may share its environment.
-_NOT_SETTINGS = frozenset(
+NOT_SETTINGS = frozenset(
     {
         "allow_empty",
         "app",
@@ -148,7 +153,7 @@ def _named(mapping: Mapping[str, Any], prefix: str) -> list[tuple[str, str, Any]
         if prefix and not key.startswith(prefix):
             continue
         name = key.lower().removeprefix(PREFIX.lower())
-        if not (prefix and name in _NOT_SETTINGS):
+        if not (prefix and name in NOT_SETTINGS):
             found.append((key, name, value))
     return found
 
