@@ -125,44 +125,49 @@ def _shown(default: object) -> str:
 
 
 def cli_page() -> str:
-    parts = [CLI_HEAD.format(made=MADE)]
-    for path, command in (*walk(cli, "fnqueue"), ("flask fnqueue dev", flask_cli.get_command(_context(), "dev"))):
-        heading = "##" if path.count(" ") < 2 or path.startswith("flask ") else "###"
-        parts.append(f"\n{heading} {path}\n\n```text\n{help_of(path, command)}\n```\n")
+    parts, dev = [CLI_HEAD.format(made=MADE)], flask_cli.get_command(_context(flask_cli, "flask fnqueue"), "dev")
+    assert dev is not None
+    for context in (*walk(_context(cli, "fnqueue")), _context(dev, "dev", _context(flask_cli, "flask fnqueue"))):
+        heading = "###" if context.parent and context.parent.parent else "##"
+        text = re.sub(r"[ \t]+$", "", context.get_help(), flags=re.M).strip()
+        parts.append(f"\n{heading} {context.command_path}\n\n```text\n{text}\n```\n")
     return "".join(parts)
 
 
-def walk(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
-    """The group, then its commands by name, each group before what is in it."""
-    yield path, group
-    context = _context(group, path)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from walk(command, f"{path} {name}")
-        else:
-            yield f"{path} {name}", command
+def walk(context: click.Context) -> Iterator[click.Context]:
+    """The command, then what is in it, by name."""
+    yield context
+    if isinstance(context.command, click.Group):
+        for name in context.command.list_commands(context):
+            command = context.command.get_command(context, name)
+            assert command is not None
+            yield from walk(_context(command, name, context))
 
 
-def help_of(path: str, command: click.Command | None) -> str:
-    assert command is not None
-    text = command.get_help(_context(command, path))
-    return re.sub(r"[ \t]+$", "", text, flags=re.M).strip()
-
-
-def _context(command: click.Command = cli, path: str = "fnqueue") -> click.Context:
-    return click.Context(command, info_name=path, terminal_width=WIDTH, max_content_width=WIDTH)
+def _context(command: click.Command, name: str, parent: click.Context | None = None) -> click.Context:
+    width = {"terminal_width": WIDTH, "max_content_width": WIDTH}
+    return click.Context(command, info_name=name, parent=parent, **{**command.context_settings, **width})
 
 
 def made() -> dict[str, str]:
     return {"settings.md": settings_page(), "cli.md": cli_page()}
 
 
-def main() -> None:
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 and name the pages that are behind.")
+def main(check: bool) -> None:
+    """Write the pages that are made from the code."""
+    behind = [name for name, text in made().items() if not (FOLDER / name).exists() or _read(name) != text]
+    for name in behind:
+        click.echo(f"docs/{name}{' is behind the code: make docs' if check else ''}")
+    if check:
+        raise SystemExit(1 if behind else 0)
     for name, text in made().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
-        click.echo(f"docs/{name}")
+
+
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 if __name__ == "__main__":
