@@ -17,6 +17,7 @@ from django_fnqueue import refusals, requests
 from django_fnqueue.config import NAME, base_dir, merged
 from django_fnqueue.principals import loader, principal_of
 from django_fnqueue.status import status_url
+from django_fnqueue.transactions import current_transaction
 from fnqueue import errors
 from fnqueue.app import FnQueue as CoreFnQueue
 from fnqueue.context import running
@@ -53,6 +54,7 @@ class FnQueue(CoreFnQueue):
         self._custom_loader = False
         self.hooks.request_principal = requests.request_principal
         self.hooks.in_request = requests.in_request
+        self.hooks.transaction = current_transaction
         self.hooks.status_url = status_url
         setting_changed.connect(self._setting_changed)
 
