@@ -11,7 +11,7 @@ import os
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fnqueue import policies, quotas
 from fnqueue.backends import Engine, connect, sqlite_path, url_faults
@@ -23,7 +23,7 @@ from fnqueue.hooks import Hooks
 from fnqueue.middleware import Middleware
 from fnqueue.registry import Registry
 from fnqueue.security.keyring import KeyRing
-from fnqueue.security.keys import KeySource, key_source, memory_source
+from fnqueue.security.keys import FileKeys, KeySource, key_source, memory_source
 from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
 from fnqueue.security.records import mac, seal_record, unseal_record
@@ -39,6 +39,9 @@ from fnqueue.task.task import Task
 if TYPE_CHECKING:
     from fnqueue.execution.execute import Executor
     from fnqueue.execution.settle import Settler
+
+#: What a fault is about.
+FaultKind = Literal["url", "keys", "environment", "policy", "store", "priority", "queues"]
 
 
 @dataclass(kw_only=True)
@@ -90,17 +93,21 @@ class Runtime:
 
     def faults(self) -> list[str]:
         """All that is wrong, one sentence each; empty: web and worker may start. Reads the key file, no network."""
+        return [fault for faults in self.faults_by_kind().values() for fault in faults]
+
+    def faults_by_kind(self, *, make_key: bool = True) -> dict[FaultKind, list[str]]:
+        """The same by what they are about. Without `make_key` a key file that first use would make is not made."""
         found = url_faults(self.settings)
         if found:
-            return found
-        return [
-            *self._key_faults(),
-            *self._environment_faults(),
-            *self._policy_faults(),
-            *self._store_faults(),
-            *self._priority_faults(),
-            *self._twin_queue_faults(),
-        ]
+            return {"url": found}
+        return {
+            "keys": self._key_faults(make_key),
+            "environment": self._environment_faults(),
+            "policy": self._policy_faults(),
+            "store": self._store_faults(),
+            "priority": self._priority_faults(),
+            "queues": self._twin_queue_faults(),
+        }
 
     def check(self) -> None:
         """Raises SettingsInvalid with every fault. Once it passed it is not asked again."""
@@ -111,12 +118,14 @@ class Runtime:
             raise SettingsInvalid(found)
         self._checked = True
 
-    def _key_faults(self) -> list[str]:
+    def _key_faults(self, make_key: bool) -> list[str]:
         settings = self.settings
         if settings.keys and settings.keys_file:
             return ["FNQUEUE_KEYS and FNQUEUE_KEYS_FILE are both set: give one of them"]
         if not self.engine.embedded and not settings.keys and not settings.keys_file and self.keys_override is None:
             return ["FNQUEUE_KEYS is not set, and on SQS there is no default: make a key with: fnqueue keys new"]
+        if not make_key and isinstance(self.keys, FileKeys) and self.keys.is_yet_to_be_made:
+            return []
         try:
             self.ring()
         except SettingsInvalid as error:

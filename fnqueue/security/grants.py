@@ -47,6 +47,9 @@ class _Public(Policy):
     def decide(self, ctx: PolicyContext) -> Decision:
         return ALLOW
 
+    def asks_who(self) -> bool:
+        return False
+
     def __repr__(self) -> str:
         return "public"
 
@@ -57,6 +60,9 @@ class _OfKind(Policy):
 
     def decide(self, ctx: PolicyContext) -> Decision:
         return ALLOW if ctx.principal.kind in self._kinds else _denied(ctx.principal, self._needs, "is none")
+
+    def asks_who(self) -> bool:
+        return "user" in self._kinds
 
     def __repr__(self) -> str:
         return self._name
@@ -80,6 +86,9 @@ class _Service(Policy):
         if ctx.principal.kind == "service" and ctx.principal.id in self._names:
             return ALLOW
         return _denied(ctx.principal, f"service {_either(self._names)}", "is not that")
+
+    def asks_who(self) -> bool:
+        return False
 
     def __repr__(self) -> str:
         return f"service({_listed(self._names)})"

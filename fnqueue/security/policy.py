@@ -75,6 +75,10 @@ class Policy:
         """The names of the task's arguments that this policy looks at."""
         return frozenset()
 
+    def asks_who(self) -> bool:
+        """Whether the verdict may depend on who is logged in: then a request must be known where a call is made."""
+        return True
+
     def __and__(self, other: Policy) -> Policy:
         return _Both(self, check_policy(other))
 
@@ -132,6 +136,9 @@ class _Composed(Policy):
 
     def arguments(self) -> frozenset[str]:
         return frozenset[str]().union(*(part.arguments() for part in self.parts))
+
+    def asks_who(self) -> bool:
+        return any(part.asks_who() for part in self.parts)
 
     def _vetoes(self) -> tuple[Policy, ...]:
         return tuple(veto for part in self.parts for veto in part._vetoes())

@@ -1,35 +1,110 @@
-"""What `manage.py check` says about fnqueue, all at once and by number. No check opens a file or the network.
+"""What `manage.py check` says about fnqueue: all at once, by number, each with what to do.
 
-E001  the url of the queue or of the store     E008  no environment on SQS
-E002  the keys                                 E009  once=True without a store
-E003  a setting that is none, or wrong         E010  a priority on SQS
-E004  tasks without a policy on SQS            E011  two queues that are one to the seal
-E007  a policy needs a user, and the middleware is missing
-W001  SQLite with DEBUG off (check --deploy)
+    E001  the url of the queue or of the store     E008  no environment on SQS
+    E002  the keys                                 E009  once=True without a store
+    E003  a setting that is none, or is wrong      E010  a priority on SQS
+    E004  tasks without a policy on SQS            E011  two queues that are one to the seal
+    E007  a policy asks who is logged in, and the middleware that remembers the request is missing
+    W001  a queue on SQLite with DEBUG off (check --deploy)
+
+All but E007 and W001 are what a worker would refuse to start for, and a web process to defer. Nothing is opened
+but the key file, and that one is not made.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.core import checks
+from django.core.checks import CheckMessage
+from django.utils.module_loading import import_string
 
 from django_fnqueue import fn
+from django_fnqueue.extension import FnQueue
+from django_fnqueue.middleware import FnQueueMiddleware
 from fnqueue.errors import SettingsInvalid
+from fnqueue.runtime import FaultKind, Runtime
 
 TAG = "fnqueue"
+MIDDLEWARE = f"{FnQueueMiddleware.__module__}.{FnQueueMiddleware.__qualname__}"
+
+WRONG_SETTING = ("fnqueue.E003", "Mend the dict FNQUEUE in the settings, or the environment's FNQUEUE_ variable.")
+NUMBERS: dict[FaultKind, tuple[str, str]] = {
+    "url": ("fnqueue.E001", 'FNQUEUE = {"URL": "sqlite:///fnqueue.db"}, or "sqs://eu-west-1/shop-" on Amazon SQS.'),
+    "keys": ("fnqueue.E002", "Make a key with: manage.py fnqueue keys new. All that defer or run calls need the same."),
+    "environment": ("fnqueue.E008", 'FNQUEUE = {"ENVIRONMENT": "production"}; another name for staging.'),
+    "policy": (
+        "fnqueue.E004",
+        "@fn.task(policy=authenticated), from fnqueue.policies; policy=public is for everybody.",
+    ),
+    "store": ("fnqueue.E009", 'FNQUEUE = {"STORE_URL": "sqlite:////srv/shop/store.db"}.'),
+    "priority": ("fnqueue.E010", 'FNQUEUE = {"PRIORITY_QUEUES": ["default"]}, then: manage.py fnqueue queues create.'),
+    "queues": ("fnqueue.E011", "@fn.task(queue=...): rename one of the two."),
+}
 
 
-def check_settings(**about: Any) -> list[Any]:
-    try:
-        fn.settings()
-    except SettingsInvalid as error:
+def check_settings(**about: Any) -> list[CheckMessage]:
+    return check_queue(fn)
+
+
+def check_deployment(**about: Any) -> list[CheckMessage]:
+    runtime = _runtime(fn)
+    if isinstance(runtime, Runtime) and runtime.settings.url.startswith("sqlite:") and not settings.DEBUG:
         return [
-            checks.Error(fault, hint="See the dict FNQUEUE in the settings.", id="fnqueue.E003")
-            for fault in error.faults
+            checks.Warning(
+                "The queue of fnqueue is a file of this machine, and DEBUG is off: workers elsewhere have another.",
+                hint="One machine is enough? Add fnqueue.W001 to SILENCED_SYSTEM_CHECKS. Else set FNQUEUE_URL to SQS.",
+                id="fnqueue.W001",
+            )
         ]
     return []
 
 
-def check_deployment(**about: Any) -> list[Any]:
-    return []
+def check_queue(queue: FnQueue) -> list[CheckMessage]:
+    """All errors of one FnQueue, for projects that have another one besides `django_fnqueue.fn`."""
+    runtime = _runtime(queue)
+    if not isinstance(runtime, Runtime):
+        return runtime
+    found = [
+        _error(*NUMBERS[kind], fault)
+        for kind, faults in runtime.faults_by_kind(make_key=False).items()
+        for fault in faults
+    ]
+    return [*found, *_middleware_errors(queue, runtime)]
+
+
+def _runtime(queue: FnQueue) -> Runtime | list[CheckMessage]:
+    """One that nobody else uses: what is checked now must not count as checked later."""
+    try:
+        return queue.make()
+    except SettingsInvalid as error:
+        return [_error(*WRONG_SETTING, fault) for fault in error.faults]
+
+
+def _error(number: str, hint: str, fault: str) -> CheckMessage:
+    return checks.Error(fault, hint=hint, id=number)
+
+
+def _middleware_errors(queue: FnQueue, runtime: Runtime) -> list[CheckMessage]:
+    asking = [task.name for task in queue.registry if runtime.policy_of(task).asks_who()]
+    if not asking or any(map(_is_ours, settings.MIDDLEWARE)):
+        return []
+    more = f" and {len(asking) - 1} more" if len(asking) > 1 else ""
+    return [
+        checks.Error(
+            f"The policy of {asking[0]}{more} asks who is logged in, and MIDDLEWARE has nothing that remembers the "
+            "request: in a view nobody would be logged in.",
+            hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE, after AuthenticationMiddleware. Nothing is deferred in views? "
+            "Add fnqueue.E007 to SILENCED_SYSTEM_CHECKS.",
+            id="fnqueue.E007",
+        )
+    ]
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        found = import_string(path)
+    except Exception:
+        return False  # Django says so, and better
+    return isinstance(found, type) and issubclass(found, FnQueueMiddleware)
