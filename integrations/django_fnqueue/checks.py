@@ -18,11 +18,10 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage
-from django.utils.module_loading import import_string
 
 from django_fnqueue import fn
 from django_fnqueue.extension import FnQueue
-from django_fnqueue.middleware import FnQueueMiddleware
+from django_fnqueue.middleware import FnQueueMiddleware, is_installed
 from fnqueue.errors import SettingsInvalid
 from fnqueue.runtime import FaultKind, Runtime
 
@@ -88,7 +87,7 @@ def _error(number: str, hint: str, fault: str) -> CheckMessage:
 
 def _middleware_errors(queue: FnQueue, runtime: Runtime) -> list[CheckMessage]:
     asking = [task.name for task in queue.registry if runtime.policy_of(task).asks_who()]
-    if not asking or any(map(_is_ours, settings.MIDDLEWARE)):
+    if not asking or is_installed():
         return []
     more = f" and {len(asking) - 1} more" if len(asking) > 1 else ""
     return [
@@ -100,11 +99,3 @@ def _middleware_errors(queue: FnQueue, runtime: Runtime) -> list[CheckMessage]:
             id="fnqueue.E007",
         )
     ]
-
-
-def _is_ours(path: str) -> bool:
-    try:
-        found = import_string(path)
-    except Exception:
-        return False  # Django says so, and better
-    return isinstance(found, type) and issubclass(found, FnQueueMiddleware)

@@ -15,6 +15,7 @@ from django.core.signals import setting_changed
 
 from django_fnqueue import refusals, requests
 from django_fnqueue.config import NAME, base_dir, merged
+from django_fnqueue.middleware import is_installed
 from django_fnqueue.principals import loader, principal_of
 from django_fnqueue.status import status_url
 from django_fnqueue.transactions import current_transaction
@@ -35,6 +36,11 @@ FORGOTTEN = (
     "; no request is known here.\n"
     'In a view: MIDDLEWARE needs "django_fnqueue.middleware.FnQueueMiddleware", after AuthenticationMiddleware.\n'
     'Elsewhere: with fn.as_principal(user): ...   or   with fn.as_service("import"): ...'
+)
+
+NO_USERS = (
+    "; nobody can be logged in: the request has no `user`.\n"
+    'MIDDLEWARE needs "django.contrib.auth.middleware.AuthenticationMiddleware".'
 )
 
 
@@ -112,7 +118,11 @@ class FnQueue(CoreFnQueue):
             raise refusals.denied(error) from None
 
     def _nobody(self) -> str:
-        return super()._nobody() if self.hooks.in_request() else FORGOTTEN
+        request = requests.current_request()
+        if request is None and not is_installed():
+            return FORGOTTEN
+        known = request is None or self._custom_principal is not None or hasattr(request, "user")
+        return super()._nobody() if known else NO_USERS
 
     # ---------------------------------------------------------------- principals
 

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
 from django.http import HttpResponse
+from django.utils.module_loading import import_string
 
 from django_fnqueue.refusals import answer_to
 from django_fnqueue.requests import remembered
@@ -41,3 +43,16 @@ class FnQueueMiddleware:
 
     def process_exception(self, request: Any, exception: Exception) -> HttpResponse | None:
         return answer_to(request, exception)
+
+
+def is_installed() -> bool:
+    """Whether MIDDLEWARE has it, or a class derived from it."""
+    return any(map(_is_ours, settings.MIDDLEWARE))
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        found = import_string(path)
+    except Exception:
+        return False  # Django says so, and better
+    return isinstance(found, type) and issubclass(found, FnQueueMiddleware)

@@ -50,6 +50,7 @@ if not settings.configured:
         ROOT_URLCONF=f"{APP}.urls",
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         ALLOWED_HOSTS=["*"],
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],  # quick
         USE_TZ=True,
         FNQUEUE={"URL": "sqlite:///queue.db"},
     )
