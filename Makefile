@@ -46,7 +46,7 @@ unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-full: $(VENV)/.dev
-	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest tests/system tests/schedule -s
+	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest tests/system tests/schedule tests/integrations/*/*random* -s
 
 # docs/settings.md and docs/cli.md, from the code.
 docs: $(VENV)/.dev

@@ -17,7 +17,7 @@ from fnqueue.worker.worker import Worker
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in names():
+    for name in (*names(), "test_full", "test_seed"):
         monkeypatch.delenv(f"FNQUEUE_{name.upper()}", raising=False)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine, event
+from sqlalchemy import CheckConstraint, Engine, event
 from sqlalchemy.orm import Mapped, mapped_column
 
 from flask_fnqueue import FnQueue
@@ -22,6 +22,7 @@ class Shop:
         db: Any = self.db
 
         class Order(db.Model):
+            __table_args__ = (CheckConstraint("note <> 'refused'"),)
             id: Mapped[int] = mapped_column(primary_key=True)
             note: Mapped[str] = mapped_column(default="")
 
@@ -46,13 +47,13 @@ class Shop:
                 _give_it_savepoints(engine)
             self.db.create_all()
 
-    def rows(self) -> set[int]:
-        """What is in the two files, by connections of their own."""
+    def rows(self, *, above: int = -1) -> set[int]:
+        """What is in the two files, by connections of their own: ids greater than `above`."""
         with self.app.app_context():
             found: set[int] = set()
             for bind, table in ((None, self.Order.__table__), ("audit", self.Visit.__table__)):
                 with self.db.engines[bind].connect() as connection:
-                    found |= {row.id for row in connection.execute(table.select())}
+                    found |= {row.id for row in connection.execute(table.select().where(table.c.id > above))}
             return found
 
     def close(self) -> None:
