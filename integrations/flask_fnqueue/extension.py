@@ -7,22 +7,29 @@ It keeps no app: which one is meant is asked of `current_app` at each call, and 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, Literal, ParamSpec, TypeVar, cast, overload
 
-from flask import Flask, Request, current_app, has_app_context, has_request_context, request
+from flask import Flask, Request, current_app, has_app_context, request
 
 from flask_fnqueue import refusals, status
 from flask_fnqueue.cli import cli
+from flask_fnqueue.contexts import in_request
 from flask_fnqueue.principals import login_principal, principal_of
 from flask_fnqueue.state import EXTENSION, FlaskState
+from fnqueue.app import BoundTaskDecorator, TaskDecorator
 from fnqueue.app import FnQueue as CoreFnQueue
 from fnqueue.dispatch import Prepared
 from fnqueue.errors import AppNotFound, OptionInvalid
 from fnqueue.runtime import Runtime
+from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
+from fnqueue.task.options import Priority, Retry
 from fnqueue.task.task import Task
 
+P = ParamSpec("P")
+R = TypeVar("R")
 E = TypeVar("E")
 
 NO_CONTEXT = (
@@ -43,9 +50,10 @@ class FnQueue(CoreFnQueue):
         super().__init__()
         self._defaults = (dict(settings or {}), defaults)
         self._states: weakref.WeakSet[FlaskState] = weakref.WeakSet()
+        self._request_tasks: set[str] = set()
         self._custom_principal = False
         self.hooks.request_principal = _request_principal
-        self.hooks.in_request = has_request_context
+        self.hooks.in_request = in_request
         self.hooks.status_url = status.status_url
         if app is not None:
             self.init_app(app)
@@ -63,7 +71,13 @@ class FnQueue(CoreFnQueue):
                 "call init_app once per app (FnQueue(app) is that call)"
             )
         given = {"url": url, **defaults} if url is not None else defaults
-        state = FlaskState(app=app, fn=self, defaults=(*self._defaults, given), custom_principal=self._custom_principal)
+        state = FlaskState(
+            app=app,
+            fn=self,
+            defaults=(*self._defaults, given),
+            request_tasks=self._request_tasks,
+            custom_principal=self._custom_principal,
+        )
         app.extensions[EXTENSION] = state
         self._states.add(state)
         refusals.register(app)
@@ -71,6 +85,79 @@ class FnQueue(CoreFnQueue):
         app.shell_context_processor(self._shell_context)
         if cli.name not in app.cli.commands:  # besides the entry point: `app.test_cli_runner()` knows only these
             app.cli.add_command(cli)
+
+    # ---------------------------------------------------------------- tasks
+
+    @overload
+    def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
+    @overload
+    def task(
+        self,
+        *,
+        bind: Literal[True],
+        request_context: bool = ...,
+        name: str | None = ...,
+        queue: str = ...,
+        policy: Policy | None = ...,
+        retry: Retry = ...,
+        expires_seconds: float = ...,
+        priority: Priority = ...,
+        time_limit_seconds: float | None = ...,
+        soft_time_limit_seconds: float | None = ...,
+        once: bool = ...,
+        dead_letter: bool = ...,
+        at_most_once: bool = ...,
+        keep_result_seconds: float = ...,
+        keep_failure_seconds: float = ...,
+        raises: tuple[type[Exception], ...] = ...,
+        runs_as: str | None = ...,
+        read: Policy | None = ...,
+    ) -> BoundTaskDecorator: ...
+    @overload
+    def task(
+        self,
+        *,
+        bind: Literal[False] = ...,
+        request_context: bool = ...,
+        name: str | None = ...,
+        queue: str = ...,
+        policy: Policy | None = ...,
+        retry: Retry = ...,
+        expires_seconds: float = ...,
+        priority: Priority = ...,
+        time_limit_seconds: float | None = ...,
+        soft_time_limit_seconds: float | None = ...,
+        once: bool = ...,
+        dead_letter: bool = ...,
+        at_most_once: bool = ...,
+        keep_result_seconds: float = ...,
+        keep_failure_seconds: float = ...,
+        raises: tuple[type[Exception], ...] = ...,
+        runs_as: str | None = ...,
+        read: Policy | None = ...,
+    ) -> TaskDecorator: ...
+    def task(self, function: Any = None, /, *, request_context: bool = False, **options: Any) -> Any:  # type: ignore[misc]
+        """Register a function as a task, with the options of `fnqueue.FnQueue.task` and one more.
+
+        request_context: each attempt runs in a request context besides the app's, as `app.test_request_context()`
+        makes it: `url_for` knows SERVER_NAME, APPLICATION_ROOT and PREFERRED_URL_SCHEME, the session is empty and
+        nobody is logged in. It is not the request that deferred the call, and nothing of that is in it. The principal
+        is the task's, never the request's. No before_request function runs.
+        Raises OptionInvalid, TaskNameInvalid.
+        """
+        if function is not None:
+            return super().task(function)
+        if not isinstance(request_context, bool):
+            raise OptionInvalid(f"request_context={request_context!r}: must be True or False")
+        decorate = super().task(**options)
+        return partial(self._register_with_request, decorate) if request_context else decorate
+
+    def _register_with_request(self, decorate: Callable[[Any], Task[Any, Any, Any]], function: Any) -> Any:
+        task = decorate(function)
+        self._request_tasks.add(task.name)
+        return task
 
     # ---------------------------------------------------------------- which app
 
@@ -124,7 +211,7 @@ class FnQueue(CoreFnQueue):
 
         Give `@fn.load_principal` too: without it such principals are not asked for again before a task runs.
         """
-        self.hooks.request_principal = lambda: _checked(function, function(request)) if has_request_context() else None
+        self.hooks.request_principal = lambda: _checked(function, function(request)) if in_request() else None
         self._custom_principal = True
         for state in list(self._states):
             state.custom_principal = True
@@ -156,7 +243,7 @@ class FnQueue(CoreFnQueue):
 
 
 def _request_principal() -> Principal | None:
-    return login_principal() if has_request_context() else None
+    return login_principal() if in_request() else None
 
 
 def _checked(function: Callable[..., Any], found: Any) -> Principal | None:

@@ -7,17 +7,17 @@ each run, the app's own users, and the transaction of its database session. Noth
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Set
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flask import Flask
 
 from flask_fnqueue.config import merged
+from flask_fnqueue.contexts import contexts_of_a_run
 from flask_fnqueue.principals import Loader, check_loader, login_loader
 from flask_fnqueue.transactions import SessionTransactions
 from fnqueue.app import FnQueue
@@ -27,7 +27,6 @@ from fnqueue.runtime import Runtime
 from fnqueue.settings import Settings
 
 EXTENSION = "fnqueue"
-_log = logging.getLogger("fnqueue.flask")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -37,6 +36,8 @@ class FlaskState:
     app: Flask = field(repr=False)
     fn: FnQueue = field(repr=False)
     defaults: tuple[Mapping[str, Any], ...] = field(repr=False)
+    #: The names of those that run in a request context, as `fn` knows them then.
+    request_tasks: Set[str] = field(default=frozenset(), repr=False)
     custom_principal: bool = False
     transactions: SessionTransactions = field(init=False, repr=False)
     _runtime: Runtime | None = field(default=None, repr=False)
@@ -92,7 +93,7 @@ class FlaskState:
         return runtime
 
     def _scope(self, task: Any) -> AbstractContextManager[None]:
-        return app_context_of_a_run(self.app)
+        return contexts_of_a_run(self.app, with_request=task.name in self.request_tasks)
 
     # ---------------------------------------------------------------- users
 
@@ -125,23 +126,6 @@ def task_modules(app: Flask) -> list[str]:
             parent = package.rpartition(".")[0]
             names |= {f"{parent}.tasks": None} if parent else {}
     return list(names)
-
-
-@contextmanager
-def app_context_of_a_run(app: Flask) -> Iterator[None]:
-    """An app context of its own for each attempt, torn down at its end.
-
-    A teardown function that fails is logged and does not undo the run: the task would be repeated for ever.
-    """
-    context = app.app_context()
-    context.push()
-    try:
-        yield
-    finally:
-        try:
-            context.pop()
-        except Exception:
-            _log.exception("%s: a teardown function failed after a task; the task's outcome stands", app.import_name)
 
 
 def _make_folders(settings: Settings, instance_path: str) -> None:
