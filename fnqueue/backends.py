@@ -137,7 +137,7 @@ def _embedded(settings: Settings, clock: Clock) -> Engine:
 
     path = sqlite_path(settings.url)
     database = _database(settings, path, clock)
-    broker = EmbeddedBroker(database, clock=clock)
+    broker = EmbeddedBroker(database, clock=clock, alone=not shares_file(settings))
     shown = path or "memory"
     if shares_file(settings):
         store: Store | None = SqliteStore(database, clock=clock)

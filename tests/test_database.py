@@ -19,6 +19,8 @@ import pytest
 
 from fnqueue.clock import ManualClock
 from fnqueue.database import Connection, Database
+from fnqueue.database.group import Group, Here
+from fnqueue.database.line import Line, Write
 from fnqueue.errors import (
     DatabaseBusy,
     DatabaseError,
@@ -242,6 +244,57 @@ class TestGroupCommit:
 
         in_threads(lead, *[lambda i=i: follow(i) for i in range(followers)])
         assert sorted(all_of(notes)) == [f"{i}" for i in range(followers)]
+
+
+def waits_for_the_disk(connection: Connection) -> bool:
+    """Whether the transaction under way is synced at its commit: SQLite's synchronous is FULL."""
+    return connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+class TestDurability:
+    def test_a_write_waits_for_the_disk_unless_it_says_that_it_need_not(
+        self, path: Path, open_notes: Callable[..., Database]
+    ) -> None:
+        notes = open_notes(path)
+        asked = [True, False, False, True, False, True]
+        assert [notes.write(waits_for_the_disk, durable=durable) for durable in asked] == asked
+        relaxed = open_notes(path, durability="relaxed")
+        assert [relaxed.write(waits_for_the_disk, durable=durable) for durable in (True, False)] == [False, False]
+
+    def test_a_durable_write_is_never_in_a_commit_that_is_not(
+        self, path: Path, open_notes: Callable[..., Database]
+    ) -> None:
+        notes = open_notes(path)
+        found: list[tuple[bool, bool]] = []
+
+        def writes(text: str, durable: bool) -> None:
+            def work(connection: Connection) -> bool:
+                add(text)(connection)
+                return waits_for_the_disk(connection)
+
+            for _ in range(50):
+                found.append((durable, notes.write(work, durable=durable)))
+
+        calls = [lambda name=name: writes(name, name < "e") for name in "abcdefgh"]
+        in_threads(*calls)
+        assert len(all_of(notes)) == len(found) == 400
+        assert (True, False) not in found
+        assert (False, False) in found, "so that the test can fail"
+
+    def test_whoever_leads_waits_for_the_disk_when_one_behind_it_must(self) -> None:
+        line = Line()
+        assert line.stand(Write())
+        follower = threading.Thread(target=line.stand, args=(Write(lambda connection: None, durable=True),))
+        follower.start()
+        while not line:
+            pass
+        group = Group(Write(lambda connection: None, durable=False), line, Here())
+        assert line.next(durable=group.durable) is None, "once its commit has begun it takes along no such one"
+        assert group.close_ranks(), "and before it does it waits for the disk, too"
+        taken = line.next(durable=group.durable)
+        assert taken is not None
+        taken.finish()
+        follower.join(30)
 
 
 class TestNestedWrites:

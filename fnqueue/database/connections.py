@@ -35,6 +35,7 @@ class Connections:
         self.components: dict[str, tuple[str, ...]] = {}
         self.ready = False  # the file is ours and has the tables
         self._synchronous = synchronous
+        self._synchronous_now = ""  # of the writer
         self._writer: sqlite3.Connection | None = None
         self._idle: list[sqlite3.Connection] = []
         self._borrowed: set[sqlite3.Connection] = set()
@@ -120,16 +121,19 @@ class Connections:
 
     # ------------------------------------------------------------------ writing
 
-    def writer(self) -> sqlite3.Connection:
-        """For the thread that leads."""
+    def writer(self, *, durable: bool = True) -> sqlite3.Connection:
+        """For the thread that leads, outside a transaction. `durable`: whether its commit waits for the disk."""
         if self._writer is None:
-            connection = self._open()
-            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+            connection, self._synchronous_now = self._open(), ""
             connection.execute("PRAGMA fullfsync=ON")  # macOS: its fsync alone does not reach the disk
             connection.execute("PRAGMA cache_spill=OFF")  # nothing of a transaction is in the log before its commit
             connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES_KEPT}")
             connection.execute(f"PRAGMA wal_autocheckpoint={_WAL_PAGES}")
             self._writer = connection
+        wanted = self._synchronous if durable else "NORMAL"
+        if wanted != self._synchronous_now:
+            self._writer.execute(f"PRAGMA synchronous={wanted}")
+            self._synchronous_now = wanted
         return self._writer
 
     def check_still_ours(self, connection: sqlite3.Connection) -> None:

@@ -93,8 +93,11 @@ class Database:
 
     # ------------------------------------------------------------------ write
 
-    def write(self, work: Callable[[Connection], T], *, bell: bool = False) -> T:
+    def write(self, work: Callable[[Connection], T], *, bell: bool = False, durable: bool = True) -> T:
         """What `work` returns, once its changes are durable. `bell`: wake those who `wait`.
+
+        `durable=False`, for what costs nothing when a power failure takes it back: it returns without waiting for
+        the disk, and is durable together with the next write that is. A crash of the process takes nothing back.
 
         Inside another write it runs at once, in the same transaction. `work` may run more than once; it must
         neither commit nor roll back. Its error undoes its own changes and is raised here.
@@ -107,7 +110,7 @@ class Database:
             return here.writing.nest(work)
         if here.reading is not None:
             raise RuntimeError("Database.write() inside Database.read(): the reader's snapshot cannot be written to.")
-        mine = Write(work, bell)
+        mine = Write(work, bell, durable)
         if self._line.stand(mine):
             try:
                 self._lead(mine)
@@ -156,7 +159,7 @@ class Database:
             self._turnstile.close()
         self._turnstile.enter(connections.busy_seconds)
         try:
-            group.commit(connections.writer(), connections)
+            group.commit(connections.writer(durable=group.close_ranks()), connections)
         finally:
             self._turnstile.leave()
         if self.path is None and group.committed:

@@ -65,10 +65,17 @@ class Group:
 
     def __init__(self, first: Write, line: Line, here: Here) -> None:
         self.writes = [first]
+        self.durable = first.durable
         self.committed = False
         self.bell = False  # whether to ring when it is committed
         self._line = line
         self._here = here
+
+    def close_ranks(self) -> bool:
+        """Whether the commit must be durable, decided just before it begins: then all who wait may come along.
+        If not, those who need it to be will have the next one."""
+        self.durable = self.durable or self._line.wants_durable()
+        return self.durable
 
     def commit(self, connection: sqlite3.Connection, owner: Writer) -> None:
         """Run all and commit. Works' errors are left in `writes`.
@@ -104,7 +111,7 @@ class Group:
                     return False
                 if not self._line or len(writes) >= GROUP_MAX or time.monotonic() > deadline:
                     return True
-                write = self._line.next()
+                write = self._line.next(durable=self.durable)
                 if write is not None:
                     writes.append(write)
             return True

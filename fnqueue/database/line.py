@@ -14,13 +14,17 @@ from typing import Any
 
 
 class Write:
-    """One caller's work, and what became of it. Without a work it wants the lead: to close, or to fork."""
+    """One caller's work, and what became of it. Without a work it wants the lead: to close, or to fork.
 
-    __slots__ = ("bell", "done", "error", "leads", "result", "turn", "work")
+    `durable`: its caller goes on only when it is on the disk.
+    """
 
-    def __init__(self, work: Any = None, bell: bool = False) -> None:
+    __slots__ = ("bell", "done", "durable", "error", "leads", "result", "turn", "work")
+
+    def __init__(self, work: Any = None, bell: bool = False, durable: bool = True) -> None:
         self.work = work
         self.bell = bell
+        self.durable = durable
         self.done = False
         self.leads = False
         self.result: Any = None
@@ -60,12 +64,18 @@ class Line:
         """Whether somebody waits."""
         return bool(self._waiting)
 
-    def next(self) -> Write | None:
-        """For the leader: one more to take along. Not past one that wants to lead itself."""
+    def next(self, *, durable: bool = True) -> Write | None:
+        """For the leader: one more to take along. Not past one that wants to lead itself, nor past one that must be
+        durable when the leader's commit is not."""
         with self._mutex:
-            if self._waiting and self._waiting[0].work is not None:
+            if self._waiting and self._waiting[0].work is not None and (durable or not self._waiting[0].durable):
                 return self._waiting.popleft()
             return None
+
+    def wants_durable(self) -> bool:
+        """Whether one of those who wait must be durable."""
+        with self._mutex:
+            return any(write.durable for write in self._waiting)
 
     def put_back(self, writes: list[Write]) -> None:
         """For the leader: these were not done. They are first in line again."""

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from fnqueue.backends import connect
 from fnqueue.broker.base import Entry, Message, Receipt, WaitsForAny
 from fnqueue.broker.embedded import EmbeddedBroker
 from fnqueue.clock import ManualClock
 from fnqueue.database import Connection, Database
 from fnqueue.errors import OptionInvalid
+from fnqueue.settings import Settings
 
 QUEUE = "orders"
 FIFO = "orders.fifo"
@@ -424,3 +426,23 @@ class TestBacklogs:
         assert take(broker, FIFO) == []
         put_in_order(broker, "free")
         assert bodies(take(broker, FIFO)) == ["free"]
+
+
+@pytest.mark.parametrize("store_url", [None, "sqlite:///{folder}/other.db"], ids=["the same file", "another file"])
+def test_a_receive_waits_for_the_disk_only_where_a_record_could_outlive_it(
+    tmp_path: Path, store_url: str | None
+) -> None:
+    """A power failure may then take a receive back, and the record of a finished task with it, never one alone."""
+    settings = Settings(url=f"sqlite:///{tmp_path}/queue.db", store_url=store_url and store_url.format(folder=tmp_path))
+    engine = connect(settings, ManualClock())
+    try:
+        assert isinstance(engine.broker, EmbeddedBroker)
+        put(engine.broker, "a")
+        statements: list[str] = []
+        engine.databases[0].write(lambda connection: connection.set_trace_callback(statements.append))
+        assert bodies(take(engine.broker)) == ["a"]
+        assert ("PRAGMA synchronous=NORMAL" in statements) is (store_url is None)
+        put(engine.broker, "b")
+        assert statements.count("PRAGMA synchronous=FULL") == statements.count("PRAGMA synchronous=NORMAL")
+    finally:
+        engine.close()

@@ -29,15 +29,21 @@ _SHORTEST_WAIT_SECONDS = 0.001
 
 
 class EmbeddedBroker:
-    """A `Broker`, and a `WaitsForAny`, on `database`, which its maker closes. Queues come into being at first use."""
+    """A `Broker`, and a `WaitsForAny`, on `database`, which its maker closes. Queues come into being at first use.
+
+    `alone` False: all that is kept of a task is in this file too, so a receive need not wait for the disk. A power
+    failure that takes it back shows the messages again, whoever ran them is gone as well, and what was written
+    later because of it is not there without it: the file's log is one sequence. A record in another file could
+    outlive the receive, and would not be looked for at what seems a first delivery.
+    """
 
     receive_max: int = quotas.EMBEDDED_RECEIVE_MAX
     batch_max: int = 500  # one transaction of about 3 ms
     creates_queues: bool = True
     max_body_bytes: int = quotas.BODY_BYTES_MAX
 
-    def __init__(self, database: Database, *, clock: Clock | None = None) -> None:
-        self._database = database
+    def __init__(self, database: Database, *, clock: Clock | None = None, alone: bool = True) -> None:
+        self._database, self._alone = database, alone
         self._clock = clock or SystemClock()
         database.migrate(schema.COMPONENT, schema.STEPS)
 
@@ -136,7 +142,7 @@ class EmbeddedBroker:
                 self._ring()  # some may have gone to the dead-letter queue, where somebody may wait
             return queue, found, deadline
 
-        queue, found, deadline = self._database.write(work)
+        queue, found, deadline = self._database.write(work, durable=self._alone)
         return _messages(queue, found, deadline)
 
     # ------------------------------------------------------------------ delete and hide
