@@ -104,7 +104,9 @@ def shares_file(settings: Settings) -> bool:
 
 
 def sqlite_path(url: str) -> str | None:
-    """The file of a sqlite url; None: in memory."""
+    """The file of a sqlite url; None: in memory, or no such url."""
+    if _scheme(url) != "sqlite":
+        return None
     path = urlsplit(url).path
     return path[1:] if path not in ("", "/", "/:memory:") else None
 

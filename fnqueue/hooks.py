@@ -45,3 +45,7 @@ class Hooks:
     transaction: Callable[[], Transaction | None] = _no_transaction
     #: A status token becomes a url.
     status_url: Callable[[str], str] | None = None
+    #: A folder that first use makes when a file is to lie in it, as Flask's instance folder. Others must be there.
+    own_folder: str | None = None
+    #: What the framework finds wrong before anything runs, one sentence each: for `fnqueue check`. Starts nothing.
+    faults: Callable[[], list[str]] = list

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +23,7 @@ from fnqueue.hooks import Hooks
 from fnqueue.middleware import Middleware
 from fnqueue.registry import Registry
 from fnqueue.security.keyring import KeyRing
-from fnqueue.security.keys import FileKeys, KeySource, key_source, memory_source
+from fnqueue.security.keys import KeySource, key_source, memory_source
 from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
 from fnqueue.security.records import mac, seal_record, unseal_record
@@ -53,6 +53,8 @@ class Runtime:
     events: Events = field(default_factory=Events)
     middleware: list[Middleware] = field(default_factory=list)
     keys_override: KeySource | None = None
+    #: False: only looked at. A key file, or a folder, that first use would make is not made, and its lack is no fault.
+    makes_files: bool = True
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _checked: bool = False
 
@@ -63,6 +65,7 @@ class Runtime:
         with self._lock:
             # Set under the lock: two threads that are first at once must not open the file twice.
             if "engine" not in self.__dict__:
+                self._make_folder()
                 self.__dict__["engine"] = connect(self.settings, self.clock)
             engine: Engine = self.__dict__["engine"]
             return engine
@@ -81,13 +84,36 @@ class Runtime:
         settings = self.settings
         if settings.keys or settings.keys_file:
             return key_source(settings.keys, settings.keys_file, clock=self.clock)
-        path = sqlite_path(settings.url)
+        path = self.own_key_file()
         if path is None:
             return memory_source()
-        return key_source(None, os.path.join(os.path.dirname(path), "fnqueue.keys"), clock=self.clock, create=True)
+        self._make_folder()
+        return key_source(None, path, clock=self.clock, create=self.makes_files)
+
+    def own_key_file(self) -> str | None:
+        """The key file beside the database, which first use makes. None: the settings say it, or nothing lasts."""
+        path = sqlite_path(self.settings.url)
+        if self.settings.keys or self.settings.keys_file or self.keys_override is not None or path is None:
+            return None
+        return os.path.join(os.path.dirname(path), "fnqueue.keys")
 
     def ring(self) -> KeyRing:
         return self.keys.ring()
+
+    def to_look_at(self) -> Runtime:
+        """The same with nothing opened, whose `faults` make no file and no folder."""
+        return replace(self, makes_files=False, _checked=False)
+
+    def _make_folder(self) -> None:
+        own = self.hooks.own_folder
+        if own is None or not self.makes_files:
+            return
+        paths = [sqlite_path(url) for url in (self.settings.url, self.settings.store_url) if url]
+        if any(path is not None and os.path.dirname(path) == os.path.normpath(own) for path in paths):
+            try:
+                os.makedirs(own, exist_ok=True)
+            except OSError:
+                pass  # the database says what is wrong with the folder, and better
 
     # ---------------------------------------------------------------- faults
 
@@ -124,7 +150,8 @@ class Runtime:
             return ["FNQUEUE_KEYS and FNQUEUE_KEYS_FILE are both set: give one of them"]
         if not self.engine.embedded and not settings.keys and not settings.keys_file and self.keys_override is None:
             return ["FNQUEUE_KEYS is not set, and on SQS there is no default: make a key with: fnqueue keys new"]
-        if not make_key and isinstance(self.keys, FileKeys) and self.keys.is_yet_to_be_made:
+        own = self.own_key_file()
+        if own is not None and not (make_key and self.makes_files) and not os.path.exists(own):
             return []
         try:
             self.ring()

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fnqueue import __version__
-from fnqueue.broker.names import dead_letter
+from fnqueue.broker.base import Broker
+from fnqueue.broker.names import dead_letter, logical
 from fnqueue.cli.screen import count
 from fnqueue.errors import FnQueueError, QueueMissing
 from fnqueue.runtime import Runtime
@@ -60,7 +61,7 @@ def banner(runtime: Runtime, app: str, queues: Sequence[str], details: Sequence[
     }
     open_tasks = runtime.open_tasks()
     if open_tasks:
-        facts["open"] = f"{_some([task.name for task in open_tasks])}: no policy, anybody may defer them"
+        facts["open"] = f"{some([task.name for task in open_tasks])}: no policy, anybody may defer them"
     if engine.store is None:
         facts["off"] = WITHOUT_STORE
     return Banner(facts=facts, warnings=tuple(_warnings(runtime, queues)))
@@ -71,34 +72,43 @@ def _warnings(runtime: Runtime, queues: Sequence[str]) -> list[str]:
     found = [f"no task uses the queue {queue!r}" for queue in queues if queue not in known]
     left_out = sorted(known - set(queues))
     if left_out:
-        found.append(f"not served here: {_some(left_out)}")
+        found.append(f"not served here: {some(left_out)}")
     return found if runtime.engine.broker.creates_queues else found + _absent(runtime, queues)
 
 
 def _absent(runtime: Runtime, queues: Sequence[str]) -> list[str]:
     """What is missing on Amazon SQS, where only `fnqueue queues create` makes queues."""
-    absent, dead = [], []
     try:
-        for queue in queues:
-            absent += [queue] if not _exists(runtime, queue) else []
-            dead += [queue] if not _exists(runtime, dead_letter(queue)) else []
+        missing, without = absent(runtime.engine.broker, queues)
     except FnQueueError as error:
         return [f"the queue cannot be asked just now: {error}"]
-    found = [f"not there: {_some(absent)}; make them: fnqueue queues create"] if absent else []
-    without = [queue for queue in dead if queue not in absent]
-    if without:
-        found.append(f"no dead-letter queue, failed calls are lost: {_some(without)}; fnqueue queues create")
-    return found
+    found = [not_there(missing)] if missing else []
+    return [*found, no_dead_letters(without)] if without else found
 
 
-def _exists(runtime: Runtime, queue: str) -> bool:
+def absent(broker: Broker, queues: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Of these the queues that do not exist, and those that exist without a dead-letter queue. Asks, makes nothing."""
+    missing = [queue for queue in queues if not _exists(broker, queue)]
+    there = [queue for queue in queues if queue not in missing]
+    return missing, [queue for queue in there if not _exists(broker, dead_letter(logical(queue)))]
+
+
+def not_there(queues: Sequence[str]) -> str:
+    return f"not there: {some(queues)}; make them: fnqueue queues create"
+
+
+def no_dead_letters(queues: Sequence[str]) -> str:
+    return f"no dead-letter queue, failed calls are lost: {some(queues)}; fnqueue queues create"
+
+
+def _exists(broker: Broker, queue: str) -> bool:
     try:
-        runtime.engine.broker.attributes(queue)
+        broker.attributes(queue)
     except QueueMissing:
         return False
     return True
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
     more = len(names) - NAMES_MAX
     return ", ".join(names[:NAMES_MAX]) + (f" and {more} more" if more > 0 else "")

@@ -22,6 +22,7 @@ COMMANDS = {
     "queues": ("fnqueue.cli.queues:queues", "List, create and purge queues."),
     "dlq": ("fnqueue.cli.dlq:dlq", "Look into dead-letter queues; send back or discard."),
     "keys": ("fnqueue.cli.keys:keys", "Make, list, check and rotate keys."),
+    "check": ("fnqueue.cli.check:check", "Say whether web and worker could start, and start nothing."),
     "healthcheck": ("fnqueue.cli.healthcheck:healthcheck", "Exit 0 if the worker beside this is alive."),
 }
 

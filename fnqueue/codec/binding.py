@@ -92,6 +92,11 @@ class Binder:
         """The names of the parameters that a caller fills, in order."""
         return self._plan().order
 
+    def faults(self) -> list[str]:
+        """Why no value of a parameter could ever travel, one sentence each: an annotation that nobody can look up."""
+        found = self._plan().specs_by_name().items()
+        return [f"{self._name}: parameter {name!r} {spec.fault}." for name, spec in found if spec.fault is not None]
+
     # ---------------------------------------------------------------- a result
 
     def result_to_json(self, value: Any) -> bytes:

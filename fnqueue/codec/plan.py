@@ -56,6 +56,11 @@ class Plan:
     def specs_for(self, count: int) -> tuple[Spec, ...]:
         return self.specs if count <= len(self.specs) else self.specs + (self.rest,) * (count - len(self.specs))
 
+    def specs_by_name(self) -> dict[str, Spec]:
+        both = dict(zip(self.positional, self.specs, strict=True)) | self.named
+        stars = {self.rest_name: self.rest, self.others_name: self.others}
+        return both | {name: spec for name, spec in stars.items() if name is not None}
+
     def parameter(self, at: int | str) -> str:
         """Whose argument number `at` is, or the one given by that name."""
         if isinstance(at, str):

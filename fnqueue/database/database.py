@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
 from fnqueue.clock import Clock, SystemClock
-from fnqueue.database import faults, forks
+from fnqueue.database import faults, forks, looking
 from fnqueue.database.bell import Bell
 from fnqueue.database.connections import Connections
 from fnqueue.database.group import Group, Here
@@ -61,6 +61,10 @@ class Database:
         if self._connections.components.get(component) != tuple(steps):
             self._connections.components[component] = tuple(steps)
             self._connections.ready = False
+
+    def look(self) -> bool:
+        """Whether the file is there; nothing is made. Raises what first use would. In memory: True."""
+        return True if self.path is None else looking.look(self.path, self._connections.components)
 
     # ------------------------------------------------------------------ read
 

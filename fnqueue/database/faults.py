@@ -43,7 +43,7 @@ def of_sqlite(error: sqlite3.Error, path: str | None) -> Exception:
             "or set FNQUEUE_URL to another file."
         )
     if primary == sqlite3.SQLITE_CANTOPEN:
-        return _cannot_open(path)
+        return cannot_open(path)
     if primary == sqlite3.SQLITE_CORRUPT:
         return DatabaseError(
             f"{path} is damaged ({error}). Restore a copy, or save what is left: sqlite3 FILE .recover"
@@ -60,7 +60,7 @@ def of_system(error: OSError, path: str) -> Exception:
     if error.errno in _NOT_ALLOWED:
         return read_only(path)
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
-        return _cannot_open(path)
+        return cannot_open(path)
     return error
 
 
@@ -85,7 +85,7 @@ def busy(path: str) -> DatabaseBusy:
     )
 
 
-def _cannot_open(path: str) -> DatabaseError:
+def cannot_open(path: str) -> DatabaseError:
     folder = os.path.dirname(path)
     if os.path.isdir(path):
         return DatabaseError(f"{path} is a folder: set FNQUEUE_URL to a file in it, as sqlite:///{path}/fnqueue.db")

@@ -99,11 +99,6 @@ class FileKeys:
             self._refresh()
         return self._ring
 
-    @property
-    def is_yet_to_be_made(self) -> bool:
-        """There is no file, and the first use makes it."""
-        return self._create and not self.path.exists()
-
     def _first(self) -> KeyRing:
         if self._create:
             load_or_create(self.path)

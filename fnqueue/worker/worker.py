@@ -67,7 +67,7 @@ class Worker:
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
         self.queues = [check_queue(queue) for queue in (queues or runtime.registry.queues())]
         self.concurrency = concurrency or runtime.settings.concurrency
-        faults = runtime.faults() + self._limit_faults()
+        faults = [fault for faults in start_faults(runtime).values() for fault in faults]
         if faults:
             raise SettingsInvalid(faults)
         self._asked = Stopping()
@@ -79,14 +79,6 @@ class Worker:
         self._released = 0
         self._settled_at = 0.0
         self._build()
-
-    def _limit_faults(self) -> list[str]:
-        return [
-            f"{task.name} ({task.where}) has time_limit_seconds={task.options.time_limit_seconds:g}, and a thread "
-            "cannot be stopped from outside: use soft_time_limit_seconds=, or make it a coroutine"
-            for task in self.runtime.registry
-            if task.options.time_limit_seconds is not None and not task.is_coroutine
-        ]
 
     # ---------------------------------------------------------------- wiring
 
@@ -354,3 +346,18 @@ class Worker:
     def describe(self) -> list[str]:
         """For the banner: how this worker runs."""
         return [f"{self.concurrency} threads", f"visibility {self.runtime.settings.visibility_seconds} s"]
+
+
+def start_faults(runtime: Runtime) -> dict[str, list[str]]:
+    """All that a worker refuses to start with, one sentence each, by what they are about. No network."""
+    found: dict[str, list[str]] = {str(kind): faults for kind, faults in runtime.faults_by_kind().items()}
+    return {**found, "limits": _limit_faults(runtime)}
+
+
+def _limit_faults(runtime: Runtime) -> list[str]:
+    return [
+        f"{task.name} ({task.where}) has time_limit_seconds={task.options.time_limit_seconds:g}, and a thread "
+        "cannot be stopped from outside: use soft_time_limit_seconds=, or make it a coroutine"
+        for task in runtime.registry
+        if task.options.time_limit_seconds is not None and not task.is_coroutine
+    ]

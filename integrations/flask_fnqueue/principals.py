@@ -59,12 +59,8 @@ def login_loader(app: Flask) -> Loader | None:
 def check_loader(app: Flask, id: str) -> None:
     """Raises OptionInvalid when no worker could load the user again. What else goes wrong is not told here."""
     name = app.import_name
-    if _user_loader(app) is None:
-        raise OptionInvalid(
-            f"{name}: users cannot be loaded again before their tasks run, because the login manager has no "
-            "user_loader (a request_loader needs a request).\n"
-            "Give one with @login_manager.user_loader, or @fn.load_principal: id -> Principal, None if gone."
-        )
+    for fault in loader_faults(app):
+        raise OptionInvalid(fault)
     try:
         contextvars.Context().run(_try_loader, app, id)  # as in a worker: no request, nobody's context
     except RuntimeError as error:
@@ -77,6 +73,17 @@ def check_loader(app: Flask, id: str) -> None:
         ) from error
     except Exception:
         return  # a database that is down, say: not this check's business
+
+
+def loader_faults(app: Flask) -> list[str]:
+    """What can be said without a user."""
+    if _user_loader(app) is not None:
+        return []
+    return [
+        f"{app.import_name}: users cannot be loaded again before their tasks run, because the login manager has no "
+        "user_loader (a request_loader needs a request).\n"
+        "Give one with @login_manager.user_loader, or @fn.load_principal: id -> Principal, None if gone."
+    ]
 
 
 def _try_loader(app: Flask, id: str) -> None:

@@ -7,7 +7,6 @@ each run, the app's own users, and the transaction of its database session. Noth
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Mapping, Set
 from contextlib import AbstractContextManager
@@ -18,13 +17,11 @@ from flask import Flask
 
 from flask_fnqueue.config import merged
 from flask_fnqueue.contexts import contexts_of_a_run
-from flask_fnqueue.principals import Loader, check_loader, login_loader
+from flask_fnqueue.principals import Loader, check_loader, loader_faults, login_loader
 from flask_fnqueue.transactions import SessionTransactions
 from fnqueue.app import FnQueue
-from fnqueue.backends import sqlite_path
 from fnqueue.cli.discovery import import_if_there, import_modules
 from fnqueue.runtime import Runtime
-from fnqueue.settings import Settings
 
 EXTENSION = "fnqueue"
 
@@ -53,7 +50,6 @@ class FlaskState:
             with self._lock:
                 if self._runtime is None:
                     self._runtime = self.make()
-                    _make_folders(self._runtime.settings, self.app.instance_path)
         return self._runtime
 
     @property
@@ -89,6 +85,8 @@ class FlaskState:
             scope=self._scope,
             load_principal=self._loader(),
             transaction=self.transactions.current,
+            own_folder=self.app.instance_path,
+            faults=self._faults,
         )
         return runtime
 
@@ -108,6 +106,9 @@ class FlaskState:
             check_loader(self.app, id)
         self._checked_loader = True
 
+    def _faults(self) -> list[str]:
+        return loader_faults(self.app) if self._loads_with_flask_login() else []
+
     def _loader(self) -> Loader | None:
         return login_loader(self.app) if self._loads_with_flask_login() else self.fn.hooks.load_principal
 
@@ -126,14 +127,3 @@ def task_modules(app: Flask) -> list[str]:
             parent = package.rpartition(".")[0]
             names |= {f"{parent}.tasks": None} if parent else {}
     return list(names)
-
-
-def _make_folders(settings: Settings, instance_path: str) -> None:
-    """The instance folder, when a file is to lie there. Flask itself never makes it."""
-    for url in (settings.url, settings.store_url):
-        path = sqlite_path(url) if url and url.startswith("sqlite:") else None
-        if path is not None and os.path.dirname(path) == os.path.normpath(instance_path):
-            try:
-                os.makedirs(instance_path, exist_ok=True)
-            except OSError:
-                pass  # the database says what is wrong with the folder, and better
