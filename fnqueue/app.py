@@ -191,11 +191,10 @@ class FnQueue:
 
     def apply(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[Any]:
         """What `task.apply` calls."""
-        from fnqueue.execution.apply import apply_here  # not at the top: most processes never execute
+        from fnqueue.execution.apply import WITHOUT_WORKER, apply_here  # not at the top: most processes never execute
 
         runtime = self.runtime()
-        # Nothing of it is recorded: no progress, and no right to run that would never end.
-        executor = runtime.executor(write=None, replay=None, wants_values=True)
+        executor = runtime.executor(**WITHOUT_WORKER)
         prepared = self._prepare(task, args, kwargs)
         # The task's own principal counts inside it, as in a worker: it may be the service that the task runs as.
         token = self._principal.set(None)

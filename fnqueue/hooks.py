@@ -6,7 +6,7 @@ Apart from the runtime that calls them, because they are set where applications 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,13 @@ def _no_scope(task: Task[Any, Any, Any]) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
+def _no_async_scope(task: Task[Any, Any, Any]) -> AbstractAsyncContextManager[Any]:
+    return nullcontext()
+
+
+def _nothing() -> None: ...
+
+
 @dataclass(kw_only=True)
 class Hooks:
     """What a framework, or the user, plugs in. Functions; set before first use."""
@@ -41,6 +48,13 @@ class Hooks:
     load_principal: Callable[[str], Principal | None] | None = None
     #: Around authorising and running: an application context.
     scope: Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]] = _no_scope
+    #: Around an attempt in a thread of a worker, outside of `scope`: what belongs to the thread, as connections do.
+    #: Not around `apply`, which is part of what its caller does.
+    attempt: Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]] = _no_scope
+    #: The same around a coroutine's attempt, on the worker's loop.
+    coroutine: Callable[[Task[Any, Any, Any]], AbstractAsyncContextManager[Any]] = _no_async_scope
+    #: Called in a worker's thread that ends, and in one beside the loop whenever it has done what it was given.
+    thread_done: Callable[[], None] = _nothing
     #: The transaction that a call made here and now must wait for; None: calls are sent at once.
     transaction: Callable[[], Transaction | None] = _no_transaction
     #: A status token becomes a url.

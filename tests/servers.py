@@ -7,9 +7,13 @@ dies, it leaves none behind.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +56,36 @@ def moto_endpoint() -> Iterator[str]:
             process.kill()
             process.wait()
         process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A PostgreSQL server of our own, as the folder of its socket: user and database are `postgres`, no password."""
+    programs = [*Path("/usr").glob("lib/postgresql/*/bin/initdb"), Path(shutil.which("initdb") or "/missing")]
+    if not programs[0].exists():
+        pytest.skip("needs PostgreSQL's server programs (apt-get install postgresql)")
+    user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
+    folder = Path(tempfile.mkdtemp(prefix="fnqueue-pg-"))
+    if user is not None:
+        shutil.chown(folder, user)
+    folder.chmod(0o755)
+    bin, data = programs[0].parent, folder / "data"
+    options = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync"]
+    subprocess.run([bin / "initdb", *options, "-D", data], user=user, check=True, capture_output=True, cwd=folder)
+    server = f"'{bin}/postgres' -D '{data}' -k '{folder}' -c listen_addresses= -c fsync=off & cat > /dev/null"
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", f"{server}; kill -INT $!; wait"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=user, cwd=folder,
+    )  # fmt: skip
+    try:
+        ready = [bin / "pg_isready", "-h", folder, "-t", "1"]
+        for _ in range(300):
+            if subprocess.run(ready, capture_output=True, check=False).returncode == 0:
+                break
+            time.sleep(0.1)
+        yield str(folder)
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(timeout=30)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from fnqueue.errors import TaskError
 from fnqueue.execution.coroutines import serve
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.execute import Executor, Run
+from fnqueue.execution.powers import no_async_scope, no_scope
 from fnqueue.outcome import DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
 from fnqueue.task.handle import Result
 from fnqueue.task.task import Task
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     import asyncio
 
 FOREVER = float("inf")
+#: Powers of a run that is no worker's: nothing of it is recorded, neither progress nor a right to run that would never
+#: end, and the thread is the caller's.
+WITHOUT_WORKER: dict[str, Any] = {
+    "write": None,
+    "replay": None,
+    "wants_values": True,
+    "attempt": no_scope,
+    "coroutine": no_async_scope,
+}
 
 
 def apply_here(executor: Executor, prepared: Prepared, clock: Clock) -> Result[Any]:

@@ -93,7 +93,7 @@ class Executor:
     def _in_thread(self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any]) -> Outcome | Run:
         run: Run | None = None
         try:
-            with self.powers.scope(task):
+            with self.powers.attempt(task), self.powers.scope(task):
                 run = admitted = self._admit(delivery, task, sealed)
                 return run if task.is_coroutine else self._wrapped(run, lambda context: self._call(admitted))
         except Exception as error:
@@ -110,8 +110,9 @@ class Executor:
             return self._raised(run, error)
 
     async def _in_scope(self, run: Run) -> Outcome:
-        with self.powers.scope(run.task):
-            return await self._run_async(run)
+        async with self.powers.coroutine(run.task):
+            with self.powers.scope(run.task):
+                return await self._run_async(run)
 
     def execute_wrapped(self, run: Run, loop: asyncio.AbstractEventLoop) -> Outcome:
         """Run a coroutine task on `loop` with middleware around it, in a thread that waits for it."""

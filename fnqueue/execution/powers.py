@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,13 @@ def no_scope(task: Task[Any, Any, Any]) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
+def no_async_scope(task: Task[Any, Any, Any]) -> AbstractAsyncContextManager[Any]:
+    return nullcontext()
+
+
+def nothing() -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Powers:
     """What execution is handed. `load_principal` returns None for one that is gone, and may raise."""
@@ -43,6 +50,9 @@ class Powers:
     replay: Replay | None = None
     parked: Parked | None = None
     scope: Scope = no_scope
+    attempt: Scope = no_scope  # outside of `scope`, in a thread
+    coroutine: Callable[[Task[Any, Any, Any]], AbstractAsyncContextManager[Any]] = no_async_scope  # the same on a loop
+    thread_done: Callable[[], None] = nothing  # in a thread that ran application code, when it is idle or ends
     middleware: tuple[Middleware, ...] = ()
     max_crashes: int = 3
     lease_seconds: float = 60

@@ -8,20 +8,26 @@ Knows nothing of tasks.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+_log = logging.getLogger("fnqueue.worker")
 Call = tuple[Future[Any], Callable[[], Any]]
 
 
 class DaemonExecutor(ThreadPoolExecutor):
-    """A ThreadPoolExecutor, because asyncio takes no other; but with threads of its own, made when needed."""
+    """A ThreadPoolExecutor, because asyncio takes no other; but with threads of its own, made when needed.
 
-    def __init__(self, most: int) -> None:
+    `done` is called in the thread after each call: what that left open there would wait for a next one for ever.
+    """
+
+    def __init__(self, most: int, done: Callable[[], None] = lambda: None) -> None:
         super().__init__(max_workers=1)  # never used: it starts no thread before its own `submit`
+        self._done = done
         self._most, self._made, self._idle = most, 0, 0
         self._calls: queue.SimpleQueue[Call] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -47,7 +53,14 @@ class DaemonExecutor(ThreadPoolExecutor):
                     future.set_result(call())
                 except BaseException as error:
                     future.set_exception(error)
+                self._tidy()
             del future, call
             with self._lock:
                 if self._calls.empty():
                     self._idle += 1
+
+    def _tidy(self) -> None:
+        try:
+            self._done()
+        except Exception:
+            _log.exception("tidying up a thread beside coroutines failed; it goes on")

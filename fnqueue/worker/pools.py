@@ -62,6 +62,12 @@ class ThreadPool:
             self._inbox.put(None)
 
     def _serve(self) -> None:
+        try:
+            self._run_all()
+        finally:
+            self._executor.powers.thread_done()
+
+    def _run_all(self) -> None:
         get, started = self._inbox.get, self._slots.started
         while (delivery := get()) is not None:
             started()
@@ -123,7 +129,7 @@ class AsyncPool:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._loop.set_default_executor(DaemonExecutor(self._most))
+                self._loop.set_default_executor(DaemonExecutor(self._most, self._executor.powers.thread_done))
                 self._thread = threading.Thread(target=self._serve, name="fnqueue-loop", daemon=True)
                 self._thread.start()
             return self._loop
@@ -179,6 +185,7 @@ class AsyncPool:
             except BaseException as error:
                 outcome = _unforeseen(error)
             loop.call_soon_threadsafe(done.set_result, outcome)
+            self._executor.powers.thread_done()
 
         threading.Thread(target=work, name="fnqueue-wrapped", daemon=True).start()
         return await done

@@ -15,6 +15,7 @@ from django.core.signals import setting_changed
 
 from django_fnqueue import refusals, requests
 from django_fnqueue.config import NAME, base_dir, merged
+from django_fnqueue.connections import around_attempt, close_all
 from django_fnqueue.middleware import is_installed
 from django_fnqueue.principals import loader, principal_of
 from django_fnqueue.status import status_url
@@ -61,6 +62,8 @@ class FnQueue(CoreFnQueue):
         self.hooks.request_principal = requests.request_principal
         self.hooks.in_request = requests.in_request
         self.hooks.transaction = current_transaction
+        self.hooks.attempt = around_attempt
+        self.hooks.thread_done = close_all
         self.hooks.status_url = status_url
         setting_changed.connect(self._setting_changed)
 
