@@ -237,7 +237,7 @@ class FnQueue:
         runtime = self.runtime()
         from fnqueue.held import Held
 
-        held = Held(prepared, runtime.dispatch, runtime.events)
+        held = Held(prepared, runtime.dispatch, runtime.events, runtime.sent)
         try:
             transaction.hold(held)
         except BaseException:
@@ -247,7 +247,7 @@ class FnQueue:
         return held
 
     def _transmit(self, prepared: list[Prepared]) -> list[Handle[Any]]:
-        failed = self.runtime().dispatch.send(prepared)
+        failed = self.runtime().transmit(prepared)
         if not failed:
             return [self._handle_of(call) for call in prepared]
         if len(prepared) == 1:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from fnqueue.broker.names import binding
@@ -38,9 +38,12 @@ class Transaction(Protocol):
 class Held:
     """Safe between threads."""
 
-    def __init__(self, calls: Sequence[Prepared], dispatch: Dispatch, events: Events) -> None:
+    def __init__(
+        self, calls: Sequence[Prepared], dispatch: Dispatch, events: Events, sent: Callable[[], None] = lambda: None
+    ) -> None:
+        """`sent` is called when they have left."""
         self.calls = tuple(calls)
-        self.dispatch, self._events = dispatch, events
+        self.dispatch, self._events, self.sent = dispatch, events, sent
         self._state: HoldState = "held"
         self._failed: frozenset[str] = frozenset()
         self._lock = threading.Lock()
@@ -104,7 +107,8 @@ def release_all(held: Iterable[Held]) -> None:
     owners: dict[str, Held] = {}
     sends: dict[Dispatch, list[Prepared]] = {}
     failed: list[tuple[Prepared, Exception]] = []
-    for each in [each for each in held if each.leave("sent")]:
+    leaving = [each for each in held if each.leave("sent")]
+    for each in leaving:
         owners |= {call.id: each for call in each.calls}
         try:
             sends.setdefault(each.dispatch, []).extend(each.wanted())
@@ -119,6 +123,8 @@ def release_all(held: Iterable[Held]) -> None:
         owners[call.id].lose(call, reason)
     if failed:
         raise SendAfterCommitFailed([(call.id, reason) for call, reason in failed])
+    for sent in dict.fromkeys(each.sent for each in leaving):
+        sent()
 
 
 def _unsent(calls: Iterable[Prepared], error: Exception) -> list[tuple[Prepared, Exception]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fnqueue import policies, quotas
 from fnqueue.backends import Engine, connect, sqlite_path, url_faults
 from fnqueue.clock import Clock, SystemClock
-from fnqueue.dispatch import Dispatch, SendPowers
+from fnqueue.dispatch import Dispatch, Prepared, SendPowers
 from fnqueue.errors import KeyInvalid, SettingsInvalid
 from fnqueue.events import Events
 from fnqueue.hooks import Hooks
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 FaultKind = Literal["url", "keys", "environment", "policy", "store", "priority", "queues"]
 
 
+def _nothing() -> None: ...
+
+
 @dataclass(kw_only=True)
 class Runtime:
     settings: Settings
@@ -55,6 +59,10 @@ class Runtime:
     keys_override: KeySource | None = None
     #: False: only looked at. A key file, or a folder, that first use would make is not made, and its lack is no fault.
     makes_files: bool = True
+    #: Called when calls have left for the queue, here or after a commit. `fnqueue.testing` may run them then.
+    sent: Callable[[], None] = _nothing
+    #: What `fnqueue.testing` keeps beside an engine in memory.
+    aids: Any = None
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
     _checked: bool = False
 
@@ -276,6 +284,12 @@ class Runtime:
                 max_body_bytes=settings.max_body_bytes or quotas.BODY_BYTES_MAX,
             )
         )
+
+    def transmit(self, calls: Sequence[Prepared]) -> list[tuple[Prepared, Exception]]:
+        """`Dispatch.send`, and what follows when they have left."""
+        failed = self.dispatch.send(calls)
+        self.sent()
+        return failed
 
     def executor(self, **powers: Any) -> Executor:
         """A pipe for a worker. `powers`: what the worker adds, as `find`, `extend`, `worker`."""

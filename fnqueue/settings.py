@@ -131,12 +131,14 @@ def foreign_environment(name: str) -> str | None:
     return os.environ.get(name)
 
 
-#: Names under FNQUEUE_ that are for the command line and no settings: a web process may share its environment.
+#: Names under FNQUEUE_ that are for the command line or for tests, and no settings: a web process may share its
+#: environment.
 NOT_SETTINGS = frozenset(
     {
         "allow_empty",
         "app",
         "burst",
+        "chaos_seed",
         "health_file",
         "log_level",
         "max_tasks",
@@ -145,6 +147,10 @@ NOT_SETTINGS = frozenset(
         "worker_name",
     }
 )
+
+
+#: What people look for among the settings, and where it is.
+_ELSEWHERE = {"eager": "; a test that wants calls to run at once says so: fnqueue.testing.in_memory(fn, eager=True)"}
 
 
 def _named(mapping: Mapping[str, Any], prefix: str) -> list[tuple[str, str, Any]]:
@@ -165,6 +171,7 @@ def _take(values: dict[str, Any], shown: str, name: str, value: Any, faults: lis
 
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {shown[: len(shown) - len(name)]}{_like(shown, near[0])}?" if near else ""
+        hint = _ELSEWHERE.get(name, hint)
         faults.append(f"{shown} is no setting of fnqueue{hint}")
         return
     spec = known[name]

@@ -306,6 +306,8 @@ class Executor:
 
     def _raised(self, run: Run, error: BaseException) -> Outcome:
         _let_ctrl_c_through(error)
+        if self.powers.raised is not None:
+            self.powers.raised(run.delivery, error)
         try:
             return self._verdict(run, error)
         except Exception as worse:  # a property of the task's own exception raised, say

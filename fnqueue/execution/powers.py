@@ -62,3 +62,4 @@ class Powers:
     worker: str = ""
     wants_values: bool = True  # False without a store: results are not made into JSON
     limits: SoftLimits | None = None
+    raised: Callable[[Delivery, BaseException], None] | None = None  # told what a task raised; tests raise it again

@@ -215,13 +215,6 @@ def test_at_most_once_deletes_first_and_is_never_tried_again(fn, drain):
         seen.append(left(fn))
         raise RetryLater(1)
 
-    runtime = fn.runtime()
-    made = runtime.executor
-
-    def executor(**powers):
-        return made(**powers, delete_first=lambda d: not runtime.engine.broker.delete(d.queue, [d.receipt]))
-
-    runtime.executor = executor
     handle = most.defer()
     drain()
     assert seen == [(0, 0, 0)]

@@ -124,6 +124,18 @@ class EmbeddedBroker:
     def wake(self) -> None:
         self._database.wake()
 
+    def due_seconds(self, names: Sequence[str]) -> float | None:
+        """Until one of these queues may give a message: 0 where one does now, None where nothing is hidden."""
+        now = self._clock.now()
+
+        def work(connection: Connection) -> list[float | None]:
+            found = [queue for name in names if (queue := queues.find(connection, name)) is not None]
+            lines = [_line(connection, queue, now) for queue in found]
+            return [now if line.is_ready() else line.due_at() for line in lines]
+
+        due = [at for at in self._database.read(work) if at is not None]
+        return min(due) - now if due else None
+
     def _look(self, queue: str) -> _Look:
         now = self._clock.now()
         look = self._database.read(lambda connection: _look(connection, queue, now))
