@@ -8,14 +8,15 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 LOCK := requirements-dev.lock
 
-.PHONY: help demo test lint types unit test-full bench docs lock clean
+.PHONY: help demo demo-django test lint types unit test-full bench docs lock clean
 
 help:
-	@echo "make demo       photographs become thumbnails; a worker is killed and replaced; one call is refused"
-	@echo "make test       set up and run everything: ruff, mypy, tests"
-	@echo "make test-full  the long runs: kills, rotations, wrong environments, clock changes, at full size"
-	@echo "make docs       write docs/settings.md and docs/cli.md anew, after a change of settings or commands"
-	@echo "make bench      measure against the floor and the queues that are installed"
+	@echo "make demo         photographs become thumbnails; a worker is killed and replaced; one call is refused"
+	@echo "make demo-django  tables are imported; a worker is killed and replaced; mail is sent; three calls are refused"
+	@echo "make test         set up and run everything: ruff, mypy, tests"
+	@echo "make test-full    the long runs: kills, rotations, wrong environments, clock changes, at full size"
+	@echo "make docs         write docs/settings.md and docs/cli.md anew, after a change of settings or commands"
+	@echo "make bench        measure against the floor and the queues that are installed"
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "fnqueue needs Python 3.11 or newer with venv, and found none." \
@@ -32,6 +33,9 @@ $(VENV)/.dev: pyproject.toml $(LOCK) | $(BIN)/python
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m example_apps.flask_photos.demo
+
+demo-django: $(VENV)/.demo
+	@$(BIN)/python -m example_apps.django_newsroom.demo
 
 test: lint types unit
 

@@ -20,13 +20,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
 
-from example_apps.flask_photos.demo_processes import DemoFailed, Process, Stage
-from example_apps.flask_photos.demo_screen import Screen, paint
-from example_apps.flask_photos.demo_visitor import Visitor
+from example_apps.demonstration.processes import DemoFailed, Process, Stage
+from example_apps.demonstration.screen import Screen, paint
+from example_apps.demonstration.surroundings import sqs_surroundings
+from example_apps.demonstration.visitor import Visitor
 from example_apps.flask_photos.people import DEMO_ACCOUNTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,17 +98,7 @@ def surroundings(folder: str) -> dict[str, str]:
     # How soon another worker sees what a killed one held. 60 is the default; nobody wants to watch that.
     environment.setdefault("FNQUEUE_VISIBILITY_SECONDS", "3")
     environment.setdefault("FNQUEUE_LOG_FORMAT", "text")
-    url = urlsplit(environment.get("FNQUEUE_URL", ""))
-    if url.scheme == "sqs":
-        environment.setdefault("FNQUEUE_WAIT_TIME_SECONDS", "2")  # a worker told to stop ends its long poll first
-        if not environment.get("FNQUEUE_KEYS") and not environment.get("FNQUEUE_KEYS_FILE"):
-            environment["FNQUEUE_KEYS_FILE"] = str(Path(folder, "fnqueue.keys"))  # on SQLite fnqueue makes one itself
-            run_fnqueue(environment, "keys", "new", "--file", environment["FNQUEUE_KEYS_FILE"])
-        endpoint = urlsplit(parse_qs(url.query).get("endpoint", [""])[0]).hostname
-        if endpoint in ("127.0.0.1", "localhost", "::1"):  # a stand-in for SQS: any credentials do
-            environment.setdefault("AWS_ACCESS_KEY_ID", "demo")
-            environment.setdefault("AWS_SECRET_ACCESS_KEY", "demo")
-    return environment
+    return sqs_surroundings(environment, Path(folder))
 
 
 def visitors_and_upload(setting: Setting) -> tuple[Visitor, Visitor, int]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.browsing import browser, open_page  # noqa: F401 - fixtures
 from tests.system.fleet import Fleet
 
 FULL = os.environ.get("FNQUEUE_TEST_FULL", "") not in ("", "0")

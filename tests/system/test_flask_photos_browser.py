@@ -6,27 +6,20 @@ Screenshots lie in pytest's temporary folder, to be looked at.
 from __future__ import annotations
 
 import re
-import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api")
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright  # noqa: E402
+pytest.importorskip("playwright.sync_api")
+from playwright.sync_api import Page, expect
 
-from example_apps.flask_photos.demo import APP, PASSWORDS, PHOTOS, ROOT, surroundings, web_address  # noqa: E402
-from example_apps.flask_photos.demo_processes import Stage  # noqa: E402
+from example_apps.demonstration.processes import Stage
+from example_apps.flask_photos.demo import APP, PASSWORDS, PHOTOS, ROOT, surroundings, web_address
+from tests.system.browsing import Open, needs_chromium
 
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-]
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync", "--no-first-run"]
+pytestmark = [pytest.mark.system, pytest.mark.browser, needs_chromium]
 
 
 @pytest.fixture(scope="module")
@@ -39,44 +32,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             arguments = [sys.executable, "-m", *command]
             stage.start(name, arguments, log=folder / f"{name}.log", folder=ROOT, environment=surroundings(str(folder)))
         yield stage.until("the web process's address", lambda: web_address(folder), seconds=30)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield opened
-        opened.close()
-
-
-Open = Callable[..., Page]
-
-
-@pytest.fixture
-def open_page(browser: Browser) -> Iterator[Open]:
-    """Opens pages of a new session each, and fails the test for whatever their consoles say."""
-    troubles: list[str] = []
-    contexts = []
-
-    def note(message: ConsoleMessage) -> None:
-        # Chromium itself notes a document that is a 403; that one is asked for.
-        if message.type in ("error", "warning") and "status of 403" not in message.text:
-            troubles.append(f"{message.type}: {message.text}")
-
-    def open_one(**options: object) -> Page:
-        # Without motion a screenshot does not catch pictures that are still fading in.
-        contexts.append(browser.new_context(reduced_motion="reduce", **options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(20_000)
-        page.on("console", note)
-        page.on("pageerror", lambda error: troubles.append(f"exception: {error}"))
-        page.on("requestfailed", lambda request: troubles.append(f"failed: {request.url} {request.failure}"))
-        return page
-
-    yield open_one
-    for context in contexts:
-        context.close()
-    assert troubles == []
 
 
 def log_in(page: Page, address: str, name: str) -> None:

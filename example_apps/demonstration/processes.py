@@ -1,4 +1,4 @@
-"""Starts the gallery's processes, kills one, stops all: by pid, also when the demonstration fails.
+"""Starts an example's processes, kills one, stops all: by pid, also when the demonstration fails.
 
 Each process writes to a log file of its own; when something does not happen in time, the error carries the
 logs' tails as a note. Knows nothing of what the processes do.

@@ -1,4 +1,4 @@
-"""A visitor of the gallery who speaks HTTP as a browser does: cookies, forms with their token, files.
+"""A visitor of an example who speaks HTTP as a browser does: cookies, forms with their token, files.
 
 Standard library only, and nothing of the application: what works here works over the network.
 """
@@ -27,11 +27,21 @@ class Answer:
         return json.loads(self.body)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Forms:
+    """What an application's forms call things."""
+
+    login: str = "/login"
+    name: str = "name"
+    password: str = "password"
+    token: str = "csrf_token"
+
+
 class Visitor:
     """One session. `base`: as http://127.0.0.1:5000. Every request ends after `timeout_seconds`."""
 
-    def __init__(self, base: str, *, timeout_seconds: float = 15) -> None:
-        self.base, self._timeout = base, timeout_seconds
+    def __init__(self, base: str, *, forms: Forms | None = None, timeout_seconds: float = 15) -> None:
+        self.base, self._forms, self._timeout = base, forms or Forms(), timeout_seconds
         self._token = ""
         # No proxy: a proxy of the environment must not be asked for 127.0.0.1.
         self._open = urllib.request.build_opener(
@@ -39,14 +49,18 @@ class Visitor:
         ).open
 
     def log_in(self, name: str, password: str) -> None:
-        page = self.get("/login").body.decode()
-        found = re.search(r'name="csrf_token" value="([^"]+)"', page)
-        if found is None:
-            raise ValueError("the login page has no form token")
-        self._token = found[1]
-        answer = self.post("/login", {"name": name, "password": password})
+        forms = self._forms
+        self._take_token(self.get(forms.login))
+        answer = self.post(forms.login, {forms.name: name, forms.password: password})
         if answer.status != 200:
             raise ValueError(f"{name} could not log in: HTTP {answer.status}")
+        self._take_token(self.get("/"))  # a session that begins may have another
+
+    def _take_token(self, page: Answer) -> None:
+        found = re.search(rf'name="{self._forms.token}" value="([^"]+)"', page.body.decode())
+        if found is None:
+            raise ValueError(f"a page has no form with {self._forms.token}: HTTP {page.status}")
+        self._token = found[1]
 
     def get(self, url: str, *, accept: str = "*/*") -> Answer:
         return self._ask(urllib.request.Request(self._absolute(url), headers={"Accept": accept}))
@@ -60,16 +74,16 @@ class Visitor:
 
     def post(self, url: str, fields: Mapping[str, str] | None = None) -> Answer:
         """Send a form; refusals come as JSON."""
-        body = urllib.parse.urlencode({**(fields or {}), "csrf_token": self._token}).encode()
+        body = urllib.parse.urlencode({**(fields or {}), self._forms.token: self._token}).encode()
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
         return self._ask(urllib.request.Request(self._absolute(url), body, headers, method="POST"))
 
-    def upload(self, url: str, field: str, files: Sequence[Path]) -> Answer:
+    def upload(self, url: str, field: str, files: Sequence[Path], *, kind: str = "image/jpeg") -> Answer:
         """Send the files as one multipart form."""
         boundary = secrets.token_hex(16)
-        parts = [_part(boundary, 'name="csrf_token"', None, self._token.encode())]
+        parts = [_part(boundary, f'name="{self._forms.token}"', None, self._token.encode())]
         for file in files:
-            parts.append(_part(boundary, f'name="{field}"; filename="{file.name}"', "image/jpeg", file.read_bytes()))
+            parts.append(_part(boundary, f'name="{field}"; filename="{file.name}"', kind, file.read_bytes()))
         body = b"".join(parts) + f"--{boundary}--\r\n".encode()
         headers = {"Accept": "application/json", "Content-Type": f"multipart/form-data; boundary={boundary}"}
         return self._ask(urllib.request.Request(self._absolute(url), body, headers, method="POST"))

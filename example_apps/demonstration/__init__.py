@@ -1,0 +1,1 @@
+"""What the demonstrations share: processes that are started and stopped, a visitor over HTTP, what is printed."""

@@ -1,0 +1,1 @@
+"""A newsroom's datasets: the example of fnqueue in Django. Begin with README.md."""

@@ -1,0 +1,1 @@
+"""The desk: datasets that editors upload, check, publish and throw away."""
