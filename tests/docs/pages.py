@@ -92,13 +92,13 @@ def commands(block: Block) -> list[tuple[str, list[str]]]:
     """The commands of a shell block, each with the lines that it is said to print.
 
     With `$ ` before the commands the other lines are output; without, every line is a command. A backslash at the
-    end goes on in the next line; what stands behind ` #` is a remark.
+    end goes on in the next line; what stands behind ` #` is a remark. `^C` stops what was started last.
     """
     lines = block.text.replace("\\\n", " ").splitlines()
     prompted = any(line.startswith("$ ") for line in lines)
     found: list[tuple[str, list[str]]] = []
     for line in lines:
-        if line.startswith("$ ") or not prompted:
+        if line.startswith("$ ") or not prompted or line == "^C":
             command = re.sub(r"(^|\s+)# .*$", "", line.removeprefix("$ ")).strip()
             found += [(command, [])] if command else []
         elif found:

@@ -38,20 +38,24 @@ _TAKES_PORT = (
     (re.compile(r"^flask .*fnqueue dev|^flask .* run\b"), "5000", "--port {port}"),
     (re.compile(r"manage\.py fnqueue dev"), "8000", "--port {port}"),
     (re.compile(r"manage\.py runserver"), "8000", "{port}"),
-    (re.compile(r"^moto_server"), "4566", "-H 127.0.0.1 -p {port}"),
 )
 
 
-#: What differs at each run: in a page each stands for any of its kind. `...` stands for anything.
-_KINDS = (
-    r"\d{4}-\d\d-\d\dT[\d:.+]+",
-    r"\d\d:\d\d:\d\d",
-    r"\b[0-9a-z]{26}\b",
-    r"\bpid \d+",
-    r"\bpython 3\.\d+\.\w+",
-    r"\b[\d.]+ m?s\b(?=,)",  # of a run and its wait
-)
+#: What differs at each run, as a page shows it -> what it may be. `...` stands for anything.
+_KINDS = {
+    r"\d{4}-\d\d-\d\dT[\d:.+]+": r"[\dT:.+-]+",
+    r"\d\d:\d\d:\d\d": r"\d\d:\d\d:\d\d",
+    r"\b[0-9a-z]{26}\b": r"[0-9a-z]{26}",
+    r"\bpid \d+": r"pid \d+",
+    r"\bpython 3\.\d+\.\w+": r"python 3\.\d+\.\w+",
+    r"\b\d+ ms\b": r"[\d.]+ m?s",
+    r"\bwaited \d\.\d s\b": r"waited [\d.]+ m?s",
+    r"\bin \d\.\d\ds": r"in [\d.]+s",  # pytest's
+}
 _DIFFERS = re.compile(f"({'|'.join([re.escape('...'), *_KINDS])})")
+
+#: Of the web process and of the worker, once each time that they begin.
+RESTARTED = ("Restarting with", ", pid ")
 
 
 class Trouble(AssertionError):
@@ -68,14 +72,17 @@ class Running:
     process: subprocess.Popen[bytes]
     log: Path
 
+    @property
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
     def end(self, number: int = signal.SIGTERM) -> None:
         """The command and what it started: they are a session of their own."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                pass
+        for patience in (3, 5):  # at the second signal a worker waits for nothing more, not even for SQS's long poll
+            if self.process.poll() is None:
+                self.process.send_signal(number)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(patience)
         with contextlib.suppress(ProcessLookupError):  # whatever a command that went away left behind
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -95,6 +102,7 @@ class Project:
     def __enter__(self) -> Project:
         self.work = self.folder / self.work
         self.work.mkdir(parents=True)
+        (self.folder / ".curlrc").write_text("silent\nshow-error\n")  # as it is on a terminal
         self.ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
         return self
 
@@ -132,12 +140,20 @@ class Project:
                 raise Trouble(block.where, f"changes {block.file}, which the page has not made")
             text = merged(path.read_text(), text) if path.suffix == ".py" else path.read_text() + text
         path.parent.mkdir(parents=True, exist_ok=True)
+        reloads = self._reloading() if path.exists() and path.suffix == ".py" else []
         path.write_text(text)
         if path.suffix == ".py":
             try:
                 ast.parse(text)
             except SyntaxError as error:
                 raise Trouble(block.where, f"{block.file} is no Python: {error}") from None
+        for running, said in reloads:
+            self._until(block, running, lambda now, said=said: all(now.count(each) > said[each] for each in said))
+
+    def _reloading(self) -> list[tuple[Running, dict[str, int]]]:
+        """Of each server that watches its files: how often it has said what it says when it starts anew."""
+        dev = [each for each in self.running if " dev" in each.command and each.process.poll() is None]
+        return [(each, {word: each.said.count(word) for word in RESTARTED}) for each in dev]
 
     def _snippet(self, block: Block) -> None:
         if self.session is None:
@@ -165,7 +181,9 @@ class Project:
     # ---------------------------------------------------------------- commands
 
     def _type(self, block: Block, command: str, output: list[str]) -> None:
-        if command.startswith(("pip install ", "python -m pip install ")):
+        if command == "^C":
+            self.running[-1].end(signal.SIGINT)
+        elif command.startswith(("pip install ", "python -m pip install ")):
             self._is_installed(block, command)
         elif _SERVES.search(command):
             self._start(block, command, output)
@@ -198,7 +216,7 @@ class Project:
     def _start(self, block: Block, command: str, output: list[str]) -> None:
         full = self._with_ports(command)
         for pattern, port, words in _TAKES_PORT:
-            if pattern.search(command) and "-p" not in command:
+            if pattern.search(command) and not re.search(r" --?p(ort)?\b", command):
                 full += " " + words.format(port=self.ports[port])
         log = self.folder / f"running-{len(self.running)}.log"
         with log.open("wb") as out:
@@ -214,11 +232,8 @@ class Project:
         running = Running(command, full, process, log)
         self.running.append(running)
         self._until_it_serves(block, running)
-        wanted = "\n".join(line for line in output if line != "^C")
-        if wanted.strip():
-            self._until_said(block, running, wanted)
-        if "^C" in output:
-            running.end(signal.SIGINT)
+        if output:
+            self._until_said(block, running, "\n".join(output))
 
     def _until_it_serves(self, block: Block, running: Running) -> None:
         """A server is there when its port is open; a worker, when its banner is."""
@@ -239,9 +254,9 @@ class Project:
 
     def _until(self, block: Block, running: Running, what: Callable[[str], object]) -> None:
         end = time.monotonic() + SECONDS
-        while not what(running.log.read_text(errors="replace")):
+        while not what(running.said):
             if running.process.poll() is not None or time.monotonic() > end:
-                raise Trouble(block.where, f"{running.command} did not come to that:\n{running.log.read_text()}")
+                raise Trouble(block.where, f"{running.command} did not come to that:\n{running.said}")
             time.sleep(0.05)
 
     def _is_installed(self, block: Block, command: str) -> None:
@@ -270,12 +285,14 @@ class Project:
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
         # As on a reader's terminal, but without colours.
-        return environment(PATH=path, NO_COLOR="1", COLUMNS="120", FNQUEUE_LOG_FORMAT="text")
+        return environment(
+            PATH=path, HOME=str(self.folder), NO_COLOR="1", COLUMNS="120", FNQUEUE_LOG_FORMAT="text", LC_ALL="C.UTF-8"
+        )
 
     def _with_ports(self, text: str) -> str:
-        return re.sub(
-            rf"\b(localhost|127\.0\.0\.1):({'|'.join(PORTS)})\b", lambda m: f"127.0.0.1:{self.ports[m[2]]}", text
-        )
+        ports = f"({'|'.join(PORTS)})"
+        text = re.sub(rf"( -p| --port)[ =]{ports}\b", lambda found: f"{found[1]} {self.ports[found[2]]}", text)
+        return re.sub(rf"\b(localhost|127\.0\.0\.1):{ports}\b", lambda found: f"127.0.0.1:{self.ports[found[2]]}", text)
 
     def _as_shown(self, text: str) -> str:
         for shown, port in self.ports.items():
@@ -283,7 +300,7 @@ class Project:
         return text.replace(str(self.folder), "")
 
     def _all_said(self) -> str:
-        return "".join(f"\n--- {each.command}\n{each.log.read_text(errors='replace')}" for each in self.running)
+        return "".join(f"\n--- {each.command}\n{each.said}" for each in self.running)
 
 
 # ---------------------------------------------------------------- output
@@ -334,7 +351,7 @@ def _line(line: str) -> str:
 
 
 def _kind(part: str) -> str:
-    return next((pattern for pattern in _KINDS if re.fullmatch(pattern, part)), ".*")
+    return next((kind for shown, kind in _KINDS.items() if re.fullmatch(shown, part)), ".*")
 
 
 # ---------------------------------------------------------------- changes of a file
