@@ -100,7 +100,7 @@ class Block:
         release_all(self.held)
 
     def drop(self) -> None:
-        self._end, self.wrote = "dropped", False
+        self._end = "dropped"
         for held in self.held:
             held.drop()
 

@@ -292,6 +292,51 @@ def test_a_flush_that_fails_in_a_savepoint_leaves_the_outer_writes_waited_for(sh
     assert visit(view) == (200, [3])
 
 
+def test_what_is_pending_after_a_flush_that_failed_will_never_be_written(shop, visit, session):
+    def view():
+        savepoint = session.begin_nested()
+        session.add(shop.Order(id=1, note="refused"))
+        with pytest.raises(sqlalchemy.exc.IntegrityError):
+            session.flush()
+        session.add(shop.Order(id=2))
+        assert not shop.run.defer(1).held
+        with pytest.warns(sqlalchemy.exc.SAWarning, match="will be discarded"):
+            savepoint.rollback()
+        session.commit()
+
+    assert visit(view) == (200, [1])
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+def test_a_savepoint_within_a_flush_belongs_to_what_is_around_the_flush(shop, visit, session, ends):
+    @sqlalchemy.event.listens_for(session, "after_flush")
+    def audit(session, context):
+        with session.begin_nested():
+            session.execute(insert(shop.Visit).values(id=1))
+            assert shop.run.defer(1).held
+
+    def view():
+        session.add(shop.Order(id=1))
+        session.flush()
+        getattr(session, ends)()
+
+    assert visit(view) == (200, [1] if ends == "commit" else [])
+
+
+def test_a_call_that_another_thread_makes_as_the_transaction_ends_shares_its_end(shop, visit, session):
+    def view():
+        for number, end in enumerate([session.commit, session.rollback]):
+            savepoint = session.begin_nested()
+            session.add(shop.Order(id=number))
+            looked = shop.app.extensions["fnqueue"].transactions.current()
+            for place in ("savepoint", "transaction"):
+                (savepoint.commit if place == "savepoint" else end)()
+                held = shop.fn._hold(looked, [shop.fn._prepare(shop.run, (number,), {})])
+                assert (held.state_of("") == "held") == (place == "savepoint")
+
+    assert visit(view) == (200, [0, 0])
+
+
 # ---------------------------------------------------------------- whatever writes
 
 
@@ -366,6 +411,18 @@ def test_a_statement_that_failed_alone_wrote_nothing(shop, visit, session):
         assert not shop.run.defer(1).held
 
     assert visit(view) == (200, [1])
+
+
+def test_of_many_rows_that_failed_at_one_those_before_it_are_written(shop, visit, session):
+    def view(end):
+        with pytest.raises(sqlalchemy.exc.IntegrityError):
+            session.execute(text("INSERT INTO \"order\" VALUES (:id, '')"), [{"id": 5}, {"id": 5}])
+        assert shop.run.defer(1).held
+        end()
+
+    assert visit(lambda: view(session.rollback)) == (200, [])
+    assert visit(lambda: view(session.commit)) == (200, [1])
+    assert shop.rows() == {5}
 
 
 def test_two_binds_are_one_transaction(shop, visit, session):
