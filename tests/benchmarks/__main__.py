@@ -45,7 +45,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="contestants whose name has this")
     parser.add_argument("--scale", type=float, default=1.0, help="a part of the tasks")
     parser.add_argument("--big", action="store_true", help="also a backlog of a million messages (about ten minutes)")
