@@ -5,7 +5,7 @@ Apart from the runtime that calls them, because they are set where applications 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,8 @@ class Hooks:
     attempt: Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]] = _no_scope
     #: The same around a coroutine's attempt, on the worker's loop.
     coroutine: Callable[[Task[Any, Any, Any]], AbstractAsyncContextManager[Any]] = _no_async_scope
+    #: How a thread that is no worker's waits for a coroutine task's end (`apply`, tests); None: a loop of its own.
+    wait_for: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
     #: Called in a worker's thread that ends, and in one beside the loop whenever it has done what it was given.
     thread_done: Callable[[], None] = _nothing
     #: The transaction that a call made here and now must wait for; None: calls are sent at once.

@@ -313,6 +313,7 @@ class Runtime:
             "scope": self.hooks.scope,
             "attempt": self.hooks.attempt,
             "coroutine": self.hooks.coroutine,
+            "wait_for": self.hooks.wait_for,
             "thread_done": self.hooks.thread_done,
             "middleware": tuple(self.middleware),
             "max_crashes": settings.max_crashes,

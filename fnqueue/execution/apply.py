@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fnqueue import codec
 from fnqueue.broker.base import Message, Receipt
@@ -21,16 +22,12 @@ from fnqueue.task.task import Task
 if TYPE_CHECKING:
     import asyncio
 
+T = TypeVar("T")
 FOREVER = float("inf")
-#: Powers of a run that is no worker's: nothing of it is recorded, neither progress nor a right to run that would never
-#: end, and the thread is the caller's.
-WITHOUT_WORKER: dict[str, Any] = {
-    "write": None,
-    "replay": None,
-    "wants_values": True,
-    "attempt": no_scope,
-    "coroutine": no_async_scope,
-}
+#: Powers of a run in a thread that is no worker's: what belongs to the thread is the caller's.
+IN_CALLERS_THREAD: dict[str, Any] = {"attempt": no_scope, "coroutine": no_async_scope}
+#: And of one that has no worker at all: nothing is recorded, neither progress nor a right to run that would never end.
+WITHOUT_WORKER: dict[str, Any] = {"write": None, "replay": None, "wants_values": True, **IN_CALLERS_THREAD}
 
 
 def apply_here(executor: Executor, prepared: Prepared, clock: Clock) -> Result[Any]:
@@ -43,17 +40,20 @@ def apply_here(executor: Executor, prepared: Prepared, clock: Clock) -> Result[A
 
 
 def run_coroutine(executor: Executor, run: Run) -> Outcome:
-    """Run a coroutine task to its end as a worker does: on a loop of another thread, with middleware around it here.
+    """Run a coroutine task to its end, with middleware around it here, as the framework waits for coroutines."""
+    return executor.execute_waiting(run, executor.powers.wait_for or on_another_thread)
 
-    So it works where a loop runs already: in an async view, or in a notebook.
-    """
+
+def on_another_thread(coroutine: Coroutine[Any, Any, T]) -> T:
+    """As a worker does: on a loop of another thread. So it works where a loop runs already: in an async view, or in a
+    notebook."""
     import asyncio  # see coroutines.py
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=_serve, args=(loop,), name="fnqueue-apply", daemon=True)
     thread.start()
     try:
-        return executor.execute_wrapped(run, loop)
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

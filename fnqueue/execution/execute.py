@@ -34,7 +34,7 @@ from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.limits import SoftLimits
 from fnqueue.execution.lookback import look_back, recall
 from fnqueue.execution.opening import End, Opener, subject
-from fnqueue.execution.powers import Powers
+from fnqueue.execution.powers import Powers, WaitFor
 from fnqueue.execution.texts import error_text
 from fnqueue.middleware import Middleware, around_execute
 from fnqueue.outcome import ENDED, UNKNOWN, DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
@@ -118,7 +118,11 @@ class Executor:
         """Run a coroutine task on `loop` with middleware around it, in a thread that waits for it."""
         import asyncio  # see coroutines.py
 
-        return self._wrapped(run, lambda context: asyncio.run_coroutine_threadsafe(self._in_scope(run), loop).result())
+        return self.execute_waiting(run, lambda it: asyncio.run_coroutine_threadsafe(it, loop).result())
+
+    def execute_waiting(self, run: Run, wait_for: WaitFor) -> Outcome:
+        """Run a coroutine task with middleware around it, in this thread, which waits for it by `wait_for`."""
+        return self._wrapped(run, lambda context: wait_for(self._in_scope(run)))
 
     def wraps_runs(self) -> bool:
         """Whether a middleware wraps executions: then a coroutine's run needs a thread that waits for it."""

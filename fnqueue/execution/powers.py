@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from fnqueue.store.base import Record
 from fnqueue.task.task import Task
 
 Scope = Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]]
+WaitFor = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
 def no_scope(task: Task[Any, Any, Any]) -> AbstractContextManager[Any]:
@@ -52,6 +53,7 @@ class Powers:
     scope: Scope = no_scope
     attempt: Scope = no_scope  # outside of `scope`, in a thread
     coroutine: Callable[[Task[Any, Any, Any]], AbstractAsyncContextManager[Any]] = no_async_scope  # the same on a loop
+    wait_for: WaitFor | None = None  # a coroutine, in a thread that is no worker's
     thread_done: Callable[[], None] = nothing  # in a thread that ran application code, when it is idle or ends
     middleware: tuple[Middleware, ...] = ()
     max_crashes: int = 3

@@ -12,6 +12,7 @@ from contextvars import Context
 
 from fnqueue.broker.names import is_dead_letter
 from fnqueue.errors import FnQueueError
+from fnqueue.execution.apply import IN_CALLERS_THREAD
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.execute import Executor, Run
 from fnqueue.outcome import Outcome
@@ -27,7 +28,9 @@ class Hand:
 
     def __init__(self, runtime: Runtime, *, raised: Raised | None, run_coroutine: RunCoroutine) -> None:
         self.runtime, self._run_coroutine = runtime, run_coroutine
-        self.executor = runtime.executor(worker="drain", delete_first=self._delete_first, raised=raised)
+        self.executor = runtime.executor(
+            worker="drain", delete_first=self._delete_first, raised=raised, **IN_CALLERS_THREAD
+        )
         self.settler = runtime.settler(worker="drain")
 
     def next(self, queues: Sequence[str]) -> Delivery | None:

@@ -43,6 +43,12 @@ def close_all() -> None:
         _forget(connection)
 
 
+def leave(task: str) -> None:
+    """The same at the end of an attempt that had this thread to itself."""
+    _after(task)
+    close_all()
+
+
 def _made() -> list[BaseDatabaseWrapper]:
     """This thread's. Opens none."""
     found: list[BaseDatabaseWrapper] = connections.all(initialized_only=True)

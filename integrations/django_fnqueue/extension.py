@@ -6,7 +6,6 @@ Whose calls they are is asked of the request that the middleware remembers.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -19,6 +18,7 @@ from django_fnqueue.connections import around_attempt, close_all
 from django_fnqueue.middleware import is_installed
 from django_fnqueue.principals import loader, principal_of
 from django_fnqueue.status import status_url
+from django_fnqueue.threads import around_coroutine, in_thread, wait_for
 from django_fnqueue.transactions import current_transaction
 from fnqueue import errors
 from fnqueue.app import FnQueue as CoreFnQueue
@@ -64,6 +64,8 @@ class FnQueue(CoreFnQueue):
         self.hooks.transaction = current_transaction
         self.hooks.attempt = around_attempt
         self.hooks.thread_done = close_all
+        self.hooks.coroutine = around_coroutine
+        self.hooks.wait_for = wait_for
         self.hooks.status_url = status_url
         setting_changed.connect(self._setting_changed)
 
@@ -110,9 +112,9 @@ class FnQueue(CoreFnQueue):
     async def asend(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:
         """For whoever `request.auser()` is. The rest is in a thread, with this context's variables."""
         if not self._asks_request():
-            return await asyncio.to_thread(self.send, task, args, kwargs)
+            return await in_thread(self.send, task, args, kwargs)
         with self.as_principal(await self._arequest_principal() or ANONYMOUS):
-            return await asyncio.to_thread(self.send, task, args, kwargs)
+            return await in_thread(self.send, task, args, kwargs)
 
     def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
         try:
@@ -164,7 +166,7 @@ class FnQueue(CoreFnQueue):
             return await requests.arequest_principal()
         if inspect.iscoroutinefunction(custom):
             return _checked(custom, await custom(requests.current_request()))
-        return await asyncio.to_thread(self.hooks.request_principal)
+        return await in_thread(self.hooks.request_principal)
 
     def _by_custom(self, function: Callable[[Any], Any]) -> Principal | None:
         request = requests.current_request()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.db.transaction import atomic
 
 from django_fnqueue.connections import around_attempt, close_all
@@ -220,20 +220,29 @@ def test_applying_a_task_leaves_the_callers_connections_alone(database, backends
     assert (query(PID)[0], found) == ((before,), [before])
 
 
-def test_inside_atomic_of_a_caller_nothing_is_closed(fn, drain):
+def test_inside_atomic_of_a_caller_nothing_is_closed(database, fn):
     @fn.task(name="look", policy=public)
-    def look() -> bool:
-        return connection.in_atomic_block
+    def look() -> None: ...
 
-    with atomic():
-        before = connection.connection
+    database(CONN_MAX_AGE=0)
+    with atomic("pg"):
+        before = query(PID)
         with around_attempt(look):
-            pass
-        fn.hooks.transaction = lambda: None
-        handle = look.defer()
-        drain()
-        assert connection.connection is before
-    assert handle.result() is True
+            query("INSERT INTO notes VALUES (1)")
+        assert query(PID) == before
+    assert query("SELECT n FROM notes") == [(1,)]
+
+
+def test_what_drain_runs_leaves_the_tests_connections_alone(database, fn, drain):
+    @fn.task(name="look", policy=public)
+    def look() -> list[int]:
+        return list(query(PID)[0])
+
+    database(CONN_MAX_AGE=0)
+    handle = look.defer()
+    before = query(PID)
+    drain()
+    assert (handle.result(), query(PID)) == (list(before[0]), before)
 
 
 def test_a_database_that_is_down_fails_the_task_and_not_the_worker(database, on_disk, work):
