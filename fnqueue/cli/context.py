@@ -15,6 +15,7 @@ from fnqueue.cli.loading import load
 
 APP_KEY = "fnqueue.cli.app"
 FINDER_KEY = "fnqueue.cli.finder"
+RELOADER_KEY = "fnqueue.cli.reloader"
 _FOUND_KEY = "fnqueue.cli.found"
 
 #: Loaded when a command asks: `healthcheck` never does.
@@ -24,6 +25,11 @@ DISCOVER = "fnqueue.cli.discovery:discover"
 def set_finder(ctx: click.Context, finder: Callable[[], Any]) -> None:
     """`finder() -> Application` is asked instead of the discovery."""
     ctx.meta[FINDER_KEY] = finder
+
+
+def set_reloader(ctx: click.Context, make: Callable[[], Any]) -> None:
+    """`make() -> Reloader`, for `--reload`: a framework may know better what to watch."""
+    ctx.meta[RELOADER_KEY] = make
 
 
 def find_application(ctx: click.Context, *, needs_tasks: bool = True) -> Any:

@@ -1,9 +1,10 @@
 """Finds the application that a command is about, and imports it.
 
 Where it is said, the first that is: `--app`, FNQUEUE_APP, `[tool.fnqueue] app` in pyproject.toml, FLASK_APP,
-app.py, wsgi.py. How: `module`, `module:name`, `module:factory` or `module:factory("argument")`; the working
-directory is importable. What is found is recognised by its shape: a FnQueue, an object with
-`.extensions["fnqueue"]`, or a factory of one. So no framework is imported here.
+DJANGO_SETTINGS_MODULE, a manage.py that names it, app.py, wsgi.py. How: `module`, `module:name`, `module:factory` or
+`module:factory("argument")`; the working directory is importable. What is found is recognised by its shape: a FnQueue,
+an object with `.extensions["fnqueue"]`, an `Application`, or a factory of one. So no framework is imported here, and a
+Django project, which is no object, is found by the name of a function that makes an `Application` of it.
 What the application's own modules raise is shown as they raised it.
 """
 
@@ -31,6 +32,8 @@ from fnqueue.task.task import Task
 NAMES = ("app", "application")
 FACTORIES = ("create_app", "make_app")
 FILES = ("app.py", "wsgi.py")
+DJANGO = "django_fnqueue.cli:application"
+DJANGO_SETTINGS = "DJANGO_SETTINGS_MODULE"
 SAY_WHICH = "Say which one: --app shop:app (or shop:create_app)"
 NO_INIT = "it has no fnqueue: call fn.init_app(app) where it is made"
 
@@ -84,8 +87,18 @@ def _places() -> Iterable[tuple[str, str, str | None]]:
     yield "FNQUEUE_APP", "not set", environment_value("APP")
     yield "[tool.fnqueue] app", *_pyproject(Path("pyproject.toml"))
     yield "FLASK_APP", "not set", foreign_environment("FLASK_APP")
+    yield DJANGO_SETTINGS, "not set", DJANGO if foreign_environment(DJANGO_SETTINGS) else None
+    yield "manage.py", f"none of Django's in {os.getcwd()}", DJANGO if _is_django(Path("manage.py")) else None
     for file in FILES:
         yield file, f"not in {os.getcwd()}", file.removesuffix(".py") if Path(file).is_file() else None
+
+
+def _is_django(manage: Path) -> bool:
+    """Not every manage.py is: a project that left Flask-Script may still have one."""
+    try:
+        return DJANGO_SETTINGS in manage.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
 
 
 def _pyproject(path: Path) -> tuple[str, str | None]:
@@ -170,6 +183,8 @@ def is_application(found: Any) -> bool:
 
 def to_application(found: Any, name: str) -> Application:
     """Raises AppNotFound for what is no application."""
+    if isinstance(found, Application):
+        return found
     if isinstance(found, FnQueue):
         return _of_queue(found, name)
     state = _state(found)
@@ -274,7 +289,7 @@ def _call(module: ModuleType, name: str, factory: Any, args: tuple[Any, ...], kw
         raise AppNotFound(f"{module.__name__}:{name} is no factory but {_a(type(factory).__name__)}: leave out the ()")
     try:
         return factory(*args, **kwargs)
-    except FnQueueError:
+    except (FnQueueError, ImportFailed):
         raise
     except (Exception, SystemExit) as error:
         raise ImportFailed(f"{module.__name__}:{name}", error, __file__) from None

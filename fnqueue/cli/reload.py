@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import click
 
@@ -30,13 +30,13 @@ class Reloader:
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """In a thread of its own, from now on: call `on_change` once, at the first change."""
-        self._seen = self._times()
+        self._seen = self.times()
         threading.Thread(target=self._watch, args=(on_change,), name="fnqueue-reload", daemon=True).start()
 
-    def wait_for_change(self, files: Iterable[str] = ()) -> None:
-        """Return when one of the imported modules, or of these files, changes."""
+    def wait_for_change(self, files: Iterable[str] = (), *, since: Mapping[str, float] | None = None) -> None:
+        """Return when one of the imported modules, or of these files, changes, or has changed since `times()` said."""
         self._more = tuple(files)
-        self._seen = self._times()
+        self._seen = dict(since) if since is not None else self.times()
         click.echo("fnqueue: waiting for a change", err=True)  # from here on none is missed
         while not self._look():
             self._stop.wait(self._poll_seconds)
@@ -54,7 +54,7 @@ class Reloader:
         on_change()
 
     def _look(self) -> bool:
-        now = self._times()
+        now = self.times()
         for file, time in now.items():
             # A file that was not there before is a module that was imported since, and no change.
             if self._seen.setdefault(file, time) != time:
@@ -62,7 +62,8 @@ class Reloader:
                 return True
         return False
 
-    def _times(self) -> dict[str, float]:
+    def times(self) -> dict[str, float]:
+        """When each imported module's file was written."""
         files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
         found = {}
         for file in (*files, *self._more):

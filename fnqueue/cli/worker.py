@@ -19,7 +19,7 @@ import click
 
 from fnqueue.broker.names import check_queue
 from fnqueue.cli.banner import Banner, banner
-from fnqueue.cli.context import find_application
+from fnqueue.cli.context import RELOADER_KEY, find_application
 from fnqueue.cli.discovery import Application
 from fnqueue.cli.faults import Fault, reported
 from fnqueue.cli.reload import Reloader
@@ -88,7 +88,7 @@ def worker(ctx: click.Context, /, reloads: bool, **options: Any) -> None:
     SIGTERM or Ctrl-C: receive no more, let running tasks finish, give back the rest. A second one: give back at once.
     """
     chosen = WorkerOptions(**options)
-    reloader = Reloader() if reloads else None
+    reloader: Reloader | None = ctx.meta.get(RELOADER_KEY, Reloader)() if reloads else None
     try:
         code = _work(ctx, chosen, reloader)
     except click.ClickException as error:

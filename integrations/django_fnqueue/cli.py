@@ -7,8 +7,9 @@ import click
 from django_fnqueue import fn
 from django_fnqueue.discovery import import_tasks
 from django_fnqueue.project import project_name, set_up
-from fnqueue.cli.context import APP_KEY, set_finder
+from fnqueue.cli.context import APP_KEY, set_finder, set_reloader
 from fnqueue.cli.discovery import Application, discover
+from fnqueue.cli.loading import load
 from fnqueue.cli.main import COMMANDS, EPILOG, MainGroup
 
 
@@ -26,6 +27,7 @@ def application() -> Application:
 def _begin() -> None:
     ctx = click.get_current_context()
     set_finder(ctx, lambda: _find(ctx))
+    set_reloader(ctx, lambda: load("django_fnqueue.reload:DjangoReloader")())
 
 
 def _find(ctx: click.Context) -> Application:
@@ -36,7 +38,7 @@ def _find(ctx: click.Context) -> Application:
 
 cli = MainGroup(
     "fnqueue",
-    lazy=COMMANDS,
+    lazy={**COMMANDS, "dev": ("django_fnqueue.dev:dev", "Run web and worker together, and reload both.")},
     help="Background functions of this project.",
     epilog=EPILOG,
     callback=_begin,

@@ -1,44 +1,58 @@
-"""One command of manage.py for all commands of fnqueue, and how the options of all of Django's commands count there."""
+"""One command of manage.py for all commands of fnqueue, in which the options of Django's own commands count too.
+
+--settings and --pythonpath took effect before we are asked; --verbosity is the worker's log level; exit codes are
+those of `fnqueue`.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser, SystemCheckError
+from django.db import connections
 
 from django_fnqueue.cli import cli
+from django_fnqueue.project import django_options
 
 #: Those that work for the project. The others must do where its settings are still wrong: `keys new`, say.
 CHECKED = ("worker", "dev")
+LOG_LEVELS = {0: "warning", 1: "info", 2: "debug", 3: "debug"}
 
 
 class FnQueueCommand(BaseCommand):
     """`before`: words that stand before those that were given, as `worker` for an alias."""
 
-    help = "Background functions: worker, tasks, queues, dead letters, keys."
-    requires_system_checks: Sequence[str] = ()
+    help = "Background functions: worker, dev, tasks, queues, dead letters, keys."
+    requires_system_checks: Sequence[str] = ()  # run for those of CHECKED, below
     before: tuple[str, ...] = ()
 
     def run_from_argv(self, argv: list[str]) -> None:
         self._called_from_command_line = True
-        options, words = _django_options(argv[2:])
-        sys.exit(self.run(words, options, program=f"{_base(argv[0])} {argv[1]}"))
+        options, words = django_options(argv[2:])
+        try:
+            code = self.run(words, options, program=_program(argv[0], argv[1]))
+        finally:
+            connections.close_all()
+        sys.exit(code)
 
     def print_help(self, prog_name: str, subcommand: str) -> None:
-        self.run(["--help"], argparse.Namespace(skip_checks=True), program=f"{_base(prog_name)} {subcommand}")
+        self.run(["--help"], django_options(())[0], program=_program(prog_name, subcommand))
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("words", nargs=argparse.REMAINDER)
 
-    def handle(self, *args: Any, **options: Any) -> str | None:
-        """By `call_command`."""
-        code = self.run(options["words"], argparse.Namespace(**options), program="manage.py fnqueue")
+    def handle(self, *args: Any, **options: Any) -> None:
+        """By `call_command("fnqueue", "tasks")`. Raises SystemExit with the exit code, unless it is 0."""
+        words = [str(word) for word in options.pop("words")]
+        with redirect_stdout(self.stdout._out), redirect_stderr(self.stderr._out):
+            code = self.run(words, argparse.Namespace(**options), program=_program("manage.py", "fnqueue"))
         if code:
             sys.exit(code)
-        return None
 
     def run(self, words: Sequence[str], options: argparse.Namespace, *, program: str) -> int:
         """The exit code."""
@@ -47,27 +61,21 @@ class FnQueueCommand(BaseCommand):
             try:
                 self.check()
             except SystemCheckError as error:
-                self.stderr.write(str(error), lambda text: text)
+                self.stderr.write(str(error))
                 return 1
-        try:
-            cli.main(words, prog_name=program, color=False if getattr(options, "no_color", False) else None)
-        except SystemExit as ended:
-            return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-        return 0
+        if options.no_color:
+            os.environ["NO_COLOR"] = "1"  # noqa: TID251 - heeded by this process and by those that it starts
+        return _click(words, program, default_map={"worker": {"log_level": LOG_LEVELS[options.verbosity]}})
 
 
-def _django_options(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """What all commands of Django have, and the rest. --settings and --pythonpath have taken effect already."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--settings")
-    parser.add_argument("--pythonpath")
-    parser.add_argument("-v", "--verbosity", type=int, choices=(0, 1, 2, 3), default=1)
-    parser.add_argument("--traceback", action="store_true")
-    parser.add_argument("--no-color", action="store_true")
-    parser.add_argument("--force-color", action="store_true")
-    parser.add_argument("--skip-checks", action="store_true")
-    return parser.parse_known_args(list(words))
+def _click(words: Sequence[str], program: str, **about: Any) -> int:
+    """The exit code of one command line."""
+    try:
+        cli.main(list(words), prog_name=program, **about)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return 0
 
 
-def _base(program: str) -> str:
-    return program.replace("\\", "/").rpartition("/")[2]
+def _program(path: str, subcommand: str) -> str:
+    return f"{os.path.basename(path)} {subcommand}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import django
@@ -25,7 +27,10 @@ def set_up() -> None:
         except (Exception, SystemExit) as error:
             raise ImportFailed(module, error, __file__) from None
     if not apps.is_installed("django_fnqueue"):
-        raise AppNotFound(f'{project_name()}: INSTALLED_APPS has no "django_fnqueue": add it')
+        raise AppNotFound(
+            f'the Django project {project_name()} has no "django_fnqueue" in INSTALLED_APPS: add it there, '
+            "or name another application with --app"
+        )
 
 
 def project_name() -> str:
@@ -57,3 +62,26 @@ def named_by_manage(path: Path) -> str | None:
             value = getattr(node.args[-1], "value", None)
             return value if isinstance(value, str) and len(node.args) == 2 else None
     return None
+
+
+def command_line(*words: str) -> list[str]:
+    """Another command of this manage.py: how this process was started, up to its first word, and then `words`.
+
+    DJANGO_SETTINGS_MODULE is in the environment, whoever set it; --pythonpath is not.
+    """
+    begin = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
+    path = django_options(sys.argv[2:])[0].pythonpath
+    return [sys.executable, *begin, *words, *(["--pythonpath", path] if path else [])]
+
+
+def django_options(words: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """What all commands of Django have, and the rest of the words."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--settings")
+    parser.add_argument("--pythonpath")
+    parser.add_argument("-v", "--verbosity", type=int, choices=(0, 1, 2, 3), default=1)
+    parser.add_argument("--traceback", action="store_true")
+    parser.add_argument("--no-color", action="store_true")
+    parser.add_argument("--force-color", action="store_true")
+    parser.add_argument("--skip-checks", action="store_true")
+    return parser.parse_known_args(list(words))
