@@ -18,7 +18,9 @@ SECONDS = 40.0
 
 
 def environment(**more: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("FNQUEUE_", "FLASK_", "AWS_"))}
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("FNQUEUE_", "FLASK_", "DJANGO_", "AWS_"))
+    }
     path = os.pathsep.join([part for part in sys.path if part])
     return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **more}
 

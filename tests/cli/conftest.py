@@ -45,7 +45,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     """Write files into a folder and make it the working directory; what is imported from there is forgotten."""
     for name in [*names(), "app", "queues", "health_file", "log_level", "burst", "max_tasks", "reload", "allow_empty"]:
         monkeypatch.delenv(f"FNQUEUE_{name.upper()}", raising=False)
-    for name in ("FLASK_APP", "NO_COLOR"):
+    for name in ("FLASK_APP", "DJANGO_SETTINGS_MODULE", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

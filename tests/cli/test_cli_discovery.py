@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fnqueue.cli.discovery import discover
+from fnqueue.cli.discovery import DJANGO, discover, find_path
 from fnqueue.cli.faults import ImportFailed
 from fnqueue.errors import AppNotFound
 
@@ -60,7 +60,7 @@ def test_a_package_and_a_folder_below_are_found(project):
 
 
 def test_the_place_that_comes_first_wins(project, monkeypatch):
-    """--app, FNQUEUE_APP, pyproject.toml, FLASK_APP, app.py, wsgi.py: taken away one after the other."""
+    """--app, FNQUEUE_APP, pyproject.toml, FLASK_APP, Django's, app.py, wsgi.py: taken away one after the other."""
     places = {name: CORE.format(name=name) for name in ("given", "variable", "pyproject", "flask", "app", "wsgi")}
     folder = project(**places)
     (folder / "pyproject.toml").write_text('[tool.fnqueue]\napp = "pyproject:fn"\n')
@@ -74,6 +74,12 @@ def test_the_place_that_comes_first_wins(project, monkeypatch):
     (folder / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     assert found() == "flask"
     monkeypatch.delenv("FLASK_APP")
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "mysite.settings")
+    assert find_path() == DJANGO
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
+    (folder / "manage.py").write_text("os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')")
+    assert find_path() == DJANGO
+    (folder / "manage.py").write_text("from flask_script import Manager")
     assert found() == "app"
     (folder / "app.py").unlink()
     assert found() == "wsgi"
@@ -85,12 +91,14 @@ def test_without_any_place_all_that_was_tried_is_listed(project):
         discover(None)
     assert str(caught.value) == (
         "no application was found. Looked at:\n"
-        "  --app               not given\n"
-        "  FNQUEUE_APP         not set\n"
-        f"  [tool.fnqueue] app  no pyproject.toml in {folder}\n"
-        "  FLASK_APP           not set\n"
-        f"  app.py              not in {folder}\n"
-        f"  wsgi.py             not in {folder}\n"
+        "  --app                   not given\n"
+        "  FNQUEUE_APP             not set\n"
+        f"  [tool.fnqueue] app      no pyproject.toml in {folder}\n"
+        "  FLASK_APP               not set\n"
+        "  DJANGO_SETTINGS_MODULE  not set\n"
+        f"  manage.py               none of Django's in {folder}\n"
+        f"  app.py                  not in {folder}\n"
+        f"  wsgi.py                 not in {folder}\n"
         "Say which one: --app shop:app (or shop:create_app)"
     )
 
