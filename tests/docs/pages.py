@@ -1,11 +1,12 @@
 """Markdown as its readers use it: blocks to type in, links to follow, words that name something.
 
 A block is a fence with a language. What a reader sees decides what it is: a first line that names a file makes it
-that file, `$ ` a command. Three comments, which no reader sees, say the rest:
+that file, `$ ` a command. Comments, which no reader sees, say the rest:
 
     <!-- not run: why -->           this block cannot be run here
     <!-- output of: a command -->   the lines are what that running command has said by now, in this order
     <!-- setup ... -->              Python that the page's snippets take for granted
+    <!-- browser: url click #this, #that says: a text -->       what a visitor of the page sees
 
 Knows text only; `project.py` runs it.
 """
@@ -124,6 +125,9 @@ def _walk(page: Page) -> list[Block]:
             said = match[1] if match else None
             if said is not None and said.startswith("setup"):
                 found.append(Block(page.name, at + 2, "python", said.removeprefix("setup").strip("\n")))
+                said = None
+            if said is not None and said.startswith("browser:"):
+                found.append(Block(page.name, at + 1, "browser", said.removeprefix("browser:").strip()))
                 said = None
             at = end + 1
             continue

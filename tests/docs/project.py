@@ -20,12 +20,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.commands import environment
 from tests.docs.pages import Block, commands, is_shell
+from tests.system.browsing import CHROMIUM, QUIET
 
 SECONDS = 60.0
 PORTS = ("5000", "8000", "4566")
@@ -98,6 +100,7 @@ class Project:
     ports: dict[str, str] = field(default_factory=dict)
     session: subprocess.Popen[str] | None = None
     did: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Project:
         self.work = self.folder / self.work
@@ -121,6 +124,8 @@ class Project:
         self.did.append(block.where)
         if block.output_of is not None:
             self._has_said(block)
+        elif block.language == "browser":
+            self._visit(block)
         elif is_shell(block):
             for command, output in commands(block):
                 self._type(block, command, output)
@@ -177,6 +182,24 @@ class Project:
         trouble = json.loads(line)["trouble"]
         if trouble is not None:
             raise Trouble(block.where, f"\n{block.text}\n{trouble}")
+
+    def _visit(self, block: Block) -> None:
+        found = re.fullmatch(r"(\S+) click (\S+), (\S+) says: (.+)", block.text)
+        if not found:
+            raise Trouble(block.where, f"nobody knows how to visit {block.text!r}")
+        if CHROMIUM is None:
+            self.left_out.append(f"{block.where} needs chromium")
+            return
+        url, button, place, text = found.groups()
+        with in_chromium() as page:
+            page.goto(self._with_ports(url))
+            page.click(button)
+            try:
+                page.wait_for_function(
+                    "([at, text]) => document.querySelector(at).textContent == text", arg=[place, text]
+                )
+            except Exception as error:
+                raise Trouble(block.where, f"{place} says {page.text_content(place)!r}: {error}") from None
 
     # ---------------------------------------------------------------- commands
 
@@ -301,6 +324,17 @@ class Project:
 
     def _all_said(self) -> str:
         return "".join(f"\n--- {each.command}\n{each.said}" for each in self.running)
+
+
+@contextlib.contextmanager
+def in_chromium() -> Iterator[Any]:
+    """An empty page. What goes wrong in its scripts is said by the test that waits in vain."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser.new_page()
+        browser.close()
 
 
 # ---------------------------------------------------------------- output
