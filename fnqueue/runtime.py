@@ -285,6 +285,11 @@ class Runtime:
             )
         )
 
+    def ask_again(self) -> None:
+        """Settings or middleware were exchanged: what was made of them is made anew, and checked."""
+        self.__dict__.pop("dispatch", None)
+        self._checked = False
+
     def transmit(self, calls: Sequence[Prepared]) -> list[tuple[Prepared, Exception]]:
         """`Dispatch.send`, and what follows when they have left."""
         failed = self.dispatch.send(calls)

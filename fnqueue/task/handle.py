@@ -141,6 +141,10 @@ class Handle(Generic[R]):
             raise ResultUnreadable(f"task {self.id} ({found.task}) succeeded, and {found.error.message}")
         return cast("R", found.value)
 
+    def __deepcopy__(self, memo: object) -> Handle[R]:
+        """The same: Django's TestCase copies for each test what `setUpTestData` kept."""
+        return self
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Handle) and other.id == self.id
 

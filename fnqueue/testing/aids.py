@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
-from fnqueue.execution.apply import run_coroutine
 from fnqueue.runtime import Runtime
 from fnqueue.testing.chaos import Chaos
-from fnqueue.testing.hand import RunCoroutine
+from fnqueue.testing.hand import Around
 
 
 @dataclass(frozen=True, kw_only=True)
 class Aids:
     chaos: Chaos | None = None
-    run_coroutine: RunCoroutine = run_coroutine
+    around: Around = nullcontext
 
 
 def aids_of(runtime: Runtime) -> Aids:

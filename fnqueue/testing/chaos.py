@@ -22,7 +22,7 @@ from fnqueue.outcome import Outcome
 from fnqueue.runtime import Runtime
 from fnqueue.security.envelope import peek
 from fnqueue.settings import environment_value
-from fnqueue.testing.hand import Hand, Raised, RunCoroutine
+from fnqueue.testing.hand import Around, Hand, Raised
 
 #: A little of what waits is in a worker's hands at once: of these the next is drawn.
 HELD_MAX = 10
@@ -104,8 +104,8 @@ class _Died(BaseException):
 class ChaoticHand(Hand):
     """A worker that has a few messages at once, takes them in any order, and does not always live to their end."""
 
-    def __init__(self, runtime: Runtime, chaos: Chaos, *, raised: Raised | None, run_coroutine: RunCoroutine) -> None:
-        super().__init__(runtime, raised=raised, run_coroutine=run_coroutine)
+    def __init__(self, runtime: Runtime, around: Around, chaos: Chaos, *, raised: Raised | None) -> None:
+        super().__init__(runtime, around, raised=raised)
         self._chaos = chaos
         self._held: list[Delivery] = []
         # Not in one transaction, as where queue and store are two: so a death can come between their writes.

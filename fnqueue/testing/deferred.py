@@ -83,7 +83,7 @@ class AssertDeferred:
         runtime = fn.runtime()
         self._recorder = _Recorder(fn)
         runtime.middleware = [*runtime.middleware, self._recorder]
-        runtime.__dict__.pop("dispatch", None)  # it was made without the recorder
+        runtime.ask_again()  # the way of a call was made without the recorder
         runtime.events.on(CallHeld, self._recorder.held)
         runtime.events.on(CallDeferred, self._recorder.sent)
         runtime.events.on(CallDropped, self._recorder.dropped)

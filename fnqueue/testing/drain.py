@@ -79,8 +79,8 @@ class Drain:
         runtime = self._runtime_of()
         aids = aids_of(runtime)
         if aids.chaos is None:
-            return Hand(runtime, raised=self._raised, run_coroutine=aids.run_coroutine)
-        return ChaoticHand(runtime, aids.chaos, raised=self._raised, run_coroutine=aids.run_coroutine)
+            return Hand(runtime, aids.around, raised=self._raised)
+        return ChaoticHand(runtime, aids.around, aids.chaos, raised=self._raised)
 
     def _run(self, hand: Hand, queues: Sequence[str], count: int) -> int:
         """`count` and what ended now."""

@@ -8,26 +8,29 @@ Knows nothing of what a test asks; `drain.py` says when, `chaos.py` in which ord
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from contextvars import Context
+from typing import Any
 
 from fnqueue.broker.names import is_dead_letter
 from fnqueue.errors import FnQueueError
-from fnqueue.execution.apply import IN_CALLERS_THREAD
+from fnqueue.execution.apply import IN_CALLERS_THREAD, run_coroutine
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.execute import Executor, Run
+from fnqueue.execution.execute import Run
 from fnqueue.outcome import Outcome
 from fnqueue.runtime import Runtime
 from fnqueue.worker.ticker import Ticker, TickerPowers
 
 Raised = Callable[[Delivery, BaseException], None]
-RunCoroutine = Callable[[Executor, Run], Outcome]
+#: What a framework's tests put around each run, where a worker would do without.
+Around = Callable[[], AbstractContextManager[Any]]
 
 
 class Hand:
-    """`raised` is told what tasks raise. `run_coroutine` runs the coroutine tasks."""
+    """`around` each run; `raised` is told what tasks raise."""
 
-    def __init__(self, runtime: Runtime, *, raised: Raised | None, run_coroutine: RunCoroutine) -> None:
-        self.runtime, self._run_coroutine = runtime, run_coroutine
+    def __init__(self, runtime: Runtime, around: Around, *, raised: Raised | None) -> None:
+        self.runtime, self._around = runtime, around
         self.executor = runtime.executor(
             worker="drain", delete_first=self._delete_first, raised=raised, **IN_CALLERS_THREAD
         )
@@ -82,8 +85,9 @@ class Hand:
         return Context().run(self._run, delivery)
 
     def _run(self, delivery: Delivery) -> Outcome:
-        outcome = self.executor.execute(delivery)
-        return self._run_coroutine(self.executor, outcome) if isinstance(outcome, Run) else outcome
+        with self._around():
+            outcome = self.executor.execute(delivery)
+            return run_coroutine(self.executor, outcome) if isinstance(outcome, Run) else outcome
 
     def _delete_first(self, delivery: Delivery) -> bool:
         return not self.runtime.engine.broker.delete(delivery.queue, [delivery.receipt])

@@ -7,18 +7,19 @@ is sealed and opened. What must never happen is that a test reaches the queue th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Literal, TypeVar
 
 from fnqueue.app import FnQueue
 from fnqueue.clock import ManualClock
 from fnqueue.errors import OptionInvalid
-from fnqueue.execution.apply import run_coroutine
+from fnqueue.runtime import Runtime
+from fnqueue.settings import Settings
 from fnqueue.testing.aids import Aids
 from fnqueue.testing.chaos import Chaos
 from fnqueue.testing.eager import Eager
-from fnqueue.testing.hand import RunCoroutine
+from fnqueue.testing.hand import Around
 
 F = TypeVar("F", bound=FnQueue)
 Eagerness = Literal[False, True, "raise"]
@@ -31,12 +32,12 @@ def in_memory(
     *,
     eager: Eagerness = False,
     chaos: Chaos | None = None,
-    run_coroutine: RunCoroutine = run_coroutine,
+    around: Around = nullcontext,
 ) -> Iterator[F]:
     """`fn` on an empty engine in memory with a key of its own, until the block ends; its tasks and hooks stay.
 
     `clock`: the time to turn; without it a new one. `eager`: calls run as soon as they are sent, and with "raise" what
-    they raise comes out of `defer`. `chaos`: `drain()` delivers as a bad day of SQS does.
+    they raise comes out of `defer`. `chaos`: `drain()` delivers as a bad day of SQS does. `around`: each run.
     """
     if clock is not None and not isinstance(clock, ManualClock):
         raise OptionInvalid(
@@ -48,10 +49,9 @@ def in_memory(
     before = fn._runtime
     settings, overrides = fn.given
     runtime = fn.make_runtime(settings, overrides, base=".")
-    # After the environment had its say: a test must never reach the queue that a shell is set up for.
-    runtime.settings = replace(runtime.settings, url="sqlite://", store_url=None, keys=None, keys_file=None)
+    runtime.settings = _kept_in_memory(runtime.settings)
     runtime.clock = clock or ManualClock()
-    runtime.aids = Aids(chaos=chaos, run_coroutine=run_coroutine)
+    runtime.aids = Aids(chaos=chaos, around=around)
     fn._runtime = runtime
     try:
         if eager:
@@ -60,3 +60,16 @@ def in_memory(
     finally:
         fn._runtime = before
         runtime.close()
+
+
+def renew_settings(fn: FnQueue, runtime: Runtime) -> None:
+    """The application's settings changed: they hold from now on, on the same engine. Raises SettingsInvalid."""
+    settings, overrides = fn.given
+    fresh = fn.make_runtime(settings, overrides, base=".")
+    runtime.settings, runtime.hooks = _kept_in_memory(fresh.settings), fresh.hooks
+    runtime.ask_again()
+
+
+def _kept_in_memory(settings: Settings) -> Settings:
+    # After the environment had its say: a test must never reach the queue that a shell is set up for.
+    return replace(settings, url="sqlite://", store_url=None, keys=None, keys_file=None)

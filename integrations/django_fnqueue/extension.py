@@ -97,8 +97,11 @@ class FnQueue(CoreFnQueue):
         if made is not None:
             made.close()
 
+    def reads_setting(self, name: str) -> bool:
+        return name in (self._setting, "BASE_DIR")
+
     def _setting_changed(self, *, setting: str, **about: Any) -> None:
-        made = self._made.pop("", None) if setting in (self._setting, "BASE_DIR") else None
+        made = self._made.pop("", None) if self.reads_setting(setting) else None
         if made is not None:
             made.close()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from flask import current_app
+from flask import Flask, current_app, g, has_app_context
 from flask_login import LoginManager, UserMixin, login_user
 
+import flask_fnqueue.testing
 from fnqueue import PolicyDenied
 from fnqueue.clock import ManualClock
 from fnqueue.errors import AppNotFound
 from fnqueue.policies import authenticated
 from fnqueue.testing import Drain, in_memory
+from tests.commands import run
 
 
 class User(UserMixin):
@@ -82,3 +84,81 @@ def test_afterwards_the_app_has_its_own_queue_again(app, fn):
 def test_outside_an_app_context_it_says_what_to_do(fn, app):
     with pytest.raises(AppNotFound, match="Wrap it: with app.app_context"), in_memory(fn):
         pass
+
+
+def test_an_app_says_itself_which_queue_is_its_own_and_no_context_stays_open(app, fn, tmp_path):
+    @fn.task(name="note")
+    def note(text: str) -> str:
+        return current_app.import_name + text
+
+    @app.post("/notes")
+    def notes():
+        g.seen = g.get("seen", 0) + 1
+        return {"id": note.defer("!").id, "seen": g.seen}
+
+    with flask_fnqueue.testing.in_memory(app, ManualClock()) as found:
+        assert found is fn
+        assert not has_app_context()
+        drain = Drain(fn.runtime)
+        answers = [app.test_client().post("/notes").json for _ in range(2)]
+        assert [answer["seen"] for answer in answers] == [1, 1]
+        assert drain() == 2
+        assert fn.handle(answers[0]["id"]).result() == "shop!"
+    assert not (tmp_path / "shop").exists()
+
+
+def test_an_app_without_fnqueue_says_what_to_do():
+    with pytest.raises(AppNotFound, match="call fn.init_app"), flask_fnqueue.testing.in_memory(Flask("bare")):
+        pass
+
+
+@pytest.mark.system
+def test_unittest_with_a_flask_app(tmp_path):
+    (tmp_path / "shop.py").write_text(
+        """
+from flask import Flask
+from flask_fnqueue import FnQueue
+
+fn = FnQueue()
+
+@fn.task
+def thumbnail(photo: int) -> str:
+    return f"photo {photo}"
+
+def create_app():
+    app = Flask(__name__)
+    fn.init_app(app)
+
+    @app.post("/photos/<int:photo>")
+    def upload(photo):
+        return {"id": thumbnail.defer(photo).id}, 202
+
+    return app
+"""
+    )
+    (tmp_path / "test_shop.py").write_text(
+        """
+import shop
+from flask_fnqueue.testing import FnQueueTestCase
+
+class Uploads(FnQueueTestCase):
+    def create_app(self):
+        return shop.create_app()
+
+    def test_it(self):
+        answer = self.app.test_client().post("/photos/7")
+        self.assertDeferred(shop.thumbnail, args=(7,))
+        self.drain()
+        self.assertEqual(self.fn.handle(answer.json["id"]).result(), "photo 7")
+
+    def test_with_another_app(self):
+        self.assertNotDeferred(shop.thumbnail)
+
+class Forgotten(FnQueueTestCase):
+    def test_it(self): ...
+"""
+    )
+    done = run("unittest", "test_shop", cwd=tmp_path)
+    assert "FAILED (errors=1)" in done.stderr, done.stderr
+    assert "def create_app(self): return yourapp.create_app(...)" in done.stderr
+    assert not (tmp_path / "instance").exists()
