@@ -6,7 +6,7 @@ In CI nothing may be skipped: a test that needs a program must have it there.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -20,6 +20,19 @@ IN_CI = os.environ.get("CI") == "true"
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "not_on(engine, why): a server that cannot even be asked this")
     config.addinivalue_line("markers", "wrong_in(engine, row, why): a row of the specification that a server has wrong")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_of_the_shell() -> Iterator[None]:
+    """A queue that the shell is set up for must be neither used nor spoilt; and FNQUEUE_TEST_... are no settings.
+
+    For the whole session, because servers that a whole module uses are started before its first test.
+    """
+    with pytest.MonkeyPatch.context() as shell:
+        for name in list(os.environ):
+            if name.startswith("FNQUEUE_"):
+                shell.delenv(name)
+        yield
 
 
 @pytest.hookimpl(wrapper=True)

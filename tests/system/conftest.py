@@ -21,14 +21,6 @@ FULL = os.environ.get("FNQUEUE_TEST_FULL", "") not in ("", "0")
 SEED = os.environ.get("FNQUEUE_TEST_SEED")
 
 
-@pytest.fixture(autouse=True)
-def nothing_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A queue that the shell is set up for must be neither used nor spoilt; and the two names above are no settings."""
-    for name in list(os.environ):
-        if name.startswith("FNQUEUE_"):
-            monkeypatch.delenv(name)
-
-
 @pytest.fixture
 def full() -> bool:
     return FULL
