@@ -50,6 +50,7 @@ class Delivery:
         "opened",
         "principal",
         "queue",
+        "raised",
         "receipt",
         "received_at",
         "record",
@@ -77,6 +78,7 @@ class Delivery:
         self.task: Any = None
         self.task_name: str | None = None
         self.context: TaskContext | None = None
+        self.raised: BaseException | None = None  # on its way out through the scope
         self.coroutine: Any = None  # the runner, while a coroutine runs
         self.principal: str | None = None  # "user:42"
         self.record: TaskRecord | None = None  # as it stands in the store, or will

@@ -92,14 +92,23 @@ class Executor:
 
     def _in_thread(self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any]) -> Outcome | Run:
         run: Run | None = None
+        outcome: Outcome | None = None
         try:
             with self.powers.attempt(task), self.powers.scope(task):
                 run = admitted = self._admit(delivery, task, sealed)
-                return run if task.is_coroutine else self._wrapped(run, lambda context: self._call(admitted))
-        except Exception as error:
-            if run is None or delivery.started_at is None:
+                if task.is_coroutine:
+                    return run
+                outcome = self._wrapped(run, lambda context: self._call(admitted))
+                _leave(delivery)
+            return outcome
+        except BaseException as error:
+            if outcome is not None and error is delivery.raised:
+                return outcome
+            if run is None or delivery.started_at is None or not isinstance(error, Exception):
                 raise
             return self._raised(run, error)  # leaving the scope failed: what it should have kept may be lost
+        finally:
+            delivery.raised = None  # with the frames that it holds
 
     async def execute_async(self, run: Run) -> Outcome:
         """Run a coroutine task on the running loop."""
@@ -110,9 +119,19 @@ class Executor:
             return self._raised(run, error)
 
     async def _in_scope(self, run: Run) -> Outcome:
-        async with self.powers.coroutine(run.task):
-            with self.powers.scope(run.task):
-                return await self._run_async(run)
+        outcome: Outcome | None = None
+        try:
+            async with self.powers.coroutine(run.task):
+                with self.powers.scope(run.task):
+                    outcome = await self._run_async(run)
+                    _leave(run.delivery)
+            return outcome
+        except BaseException as error:
+            if outcome is not None and error is run.delivery.raised:
+                return outcome
+            raise
+        finally:
+            run.delivery.raised = None
 
     def execute_wrapped(self, run: Run, loop: asyncio.AbstractEventLoop) -> Outcome:
         """Run a coroutine task on `loop` with middleware around it, in a thread that waits for it."""
@@ -310,6 +329,7 @@ class Executor:
 
     def _raised(self, run: Run, error: BaseException) -> Outcome:
         _let_ctrl_c_through(error)
+        run.delivery.raised = error
         if self.powers.raised is not None:
             self.powers.raised(run.delivery, error)
         try:
@@ -344,6 +364,12 @@ class Executor:
         if delivery.expires_at is not None and self.powers.clock.now() + error.delay_seconds >= delivery.expires_at:
             return Failed(TaskError("RetryLater", f"due after the call expires ({error.delay_seconds:g} s)"))
         return Rescheduled(error.delay_seconds, None, counts=not error.snooze)
+
+
+def _leave(delivery: Delivery) -> None:
+    """What the task raised goes out through the scope, as in a view: what it commits when all is well is not done."""
+    if delivery.raised is not None:
+        raise delivery.raised
 
 
 def _let_ctrl_c_through(error: BaseException) -> None:

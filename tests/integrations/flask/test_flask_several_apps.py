@@ -139,3 +139,28 @@ def test_every_attempt_is_torn_down_however_it_ends_and_the_next_begins_with_not
     assert sorted(opened) == [0, 1, 1, 2, 2]
     assert seen == [None] * 5
     assert sorted(closed) == list(range(5))
+
+
+@pytest.mark.parametrize("with_request", [False, True])
+@pytest.mark.parametrize("kind", ["function", "coroutine"])
+def test_teardown_functions_are_told_what_the_task_raised_as_they_are_in_a_view(app, fn, work, kind, with_request):
+    """`if error is None: session.commit()` must not commit the half of an attempt that failed."""
+    told = []
+    app.teardown_appcontext(lambda error: told.append(error) if "ran" in g else None)
+
+    def attempt(fails: bool) -> None:
+        g.ran = True
+        if fails:
+            raise OSError("in the middle")
+
+    async def coroutine(fails: bool) -> None:
+        attempt(fails)
+
+    task = fn.task(name="attempt", policy=public, request_context=with_request)(
+        attempt if kind == "function" else coroutine
+    )
+    with app.app_context():
+        handles = [task.defer(fails) for fails in (True, False)]
+    work(app)
+    assert [handle.state for handle in handles] == ["FAILURE", "SUCCESS"]
+    assert sorted(repr(error) for error in told) == ["None", "OSError('in the middle')"]

@@ -657,7 +657,7 @@ def test_an_extension_of_that_name_without_a_session_like_it_is_left_alone(app, 
 
 def test_one_database_object_of_many_apps_is_listened_to_once_and_keeps_none_of_them(tmp_path):
     shop = Shop(tmp_path)
-    watching = list(_watched.values())
+    watching = _watched[shop.db.session]
     others = []
     for number in range(3):
         app = Flask(f"other{number}", instance_path=str(tmp_path))
@@ -669,7 +669,7 @@ def test_one_database_object_of_many_apps_is_listened_to_once_and_keeps_none_of_
             engine = shop.db.engine
         engine.dispose()
         others.append(weakref.ref(app))
-    assert list(_watched.values()) == watching
+    assert _watched[shop.db.session] is watching
     del app
     gc.collect()
     assert [each() for each in others] == [None] * 3
