@@ -25,7 +25,7 @@ NOTHING_FOUND: Final = frozenset({"DoesNotExist", "ObjectDoesNotExist", "NotFoun
 _SHOWN_MAX: Final = 10
 
 
-def _factory(example: str) -> Callable[[F], F]:
+def factory(example: str) -> Callable[[F], F]:
     """Marks what must be called to be a policy; `check_policy` tells so with the example."""
 
     def mark(function: F) -> F:
@@ -94,7 +94,7 @@ class _Service(Policy):
         return f"service({_listed(self._names)})"
 
 
-@_factory('service("import")')
+@factory('service("import")')
 def service(*names: str) -> Policy:
     """One of these services. A user whose id is such a name is none."""
     return _Service(_names("service", names))
@@ -121,13 +121,13 @@ class _Has(Policy):
         return f"{self._word}({_listed(self._names)})"
 
 
-@_factory('role("editor")')
+@factory('role("editor")')
 def role(*names: str) -> Policy:
     """Any of these roles."""
     return _Has("role", _names("role", names), any_of=True)
 
 
-@_factory('scope("invoices:write")')
+@factory('scope("invoices:write")')
 def scope(*names: str) -> Policy:
     """All of these scopes."""
     return _Has("scope", _names("scope", names), any_of=False)
@@ -151,7 +151,7 @@ class _Fresh(Policy):
         return f"fresh(minutes={self._minutes:g})"
 
 
-@_factory("fresh(minutes=15)")
+@factory("fresh(minutes=15)")
 def fresh(*, minutes: float) -> Policy:
     """Who logged in at most so long before the call was deferred. The wait in the queue does not count."""
     if isinstance(minutes, bool) or not isinstance(minutes, int | float) or not 0 < minutes <= 525_600:
@@ -224,13 +224,13 @@ class _SameTenant(_Belongs):
         return f"same_tenant({getattr(self, '_argument', '...')!r})"
 
 
-@_factory('owns("account_id", load=Account.by_id)')
+@factory('owns("account_id", load=Account.by_id)')
 def owns(argument: str, *, load: Load, owner: str = "owner_id") -> Policy:
     """The user whose id is in `owner` of `load(value of the argument)`."""
     return _Owns(argument, load, owner)
 
 
-@_factory('same_tenant("account_id", load=Account.by_id)')
+@factory('same_tenant("account_id", load=Account.by_id)')
 def same_tenant(argument: str, *, load: Load, tenant: str = "tenant_id") -> Policy:
     """Whose tenant is in `tenant` of `load(value of the argument)`."""
     return _SameTenant(argument, load, tenant)

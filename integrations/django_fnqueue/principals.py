@@ -41,12 +41,17 @@ def may_act(user: Any) -> bool:
 
 def load_user(id: str) -> Principal | None:
     """Who has this primary key, as they are now; None when they are gone or inactive."""
+    user = find_user(id)
+    return principal_of(user) if user is not None and may_act(user) else None
+
+
+def find_user(id: str) -> Any | None:
+    """The user who has this primary key; None where nobody has."""
     model = get_user_model()
     try:
-        user = model._default_manager.get(pk=id)
+        return model._default_manager.get(pk=id)
     except (model.DoesNotExist, ValueError, ValidationError):
         return None
-    return principal_of(user) if may_act(user) else None
 
 
 def loader() -> Callable[[str], Principal | None] | None:

@@ -23,3 +23,25 @@ class Member(AbstractBaseUser):
 
     class Meta:
         app_label = "newsstand"
+
+
+class Series(models.Model):
+    """Owned by one of Django's own users, and about an article."""
+
+    owner = models.ForeignKey("auth.User", on_delete=models.CASCADE, null=True)
+    editors = models.ManyToManyField("auth.User", related_name="+")
+    article = models.ForeignKey(Article, on_delete=models.CASCADE, null=True)
+
+    class Meta:
+        app_label = "newsstand"
+
+
+class Issue(models.Model):
+    """Its key is a uuid, its owner is found by name, and it belongs to a series."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    owner = models.ForeignKey("auth.User", on_delete=models.CASCADE, null=True, to_field="username")
+    series = models.ForeignKey(Series, on_delete=models.CASCADE, null=True)
+
+    class Meta:
+        app_label = "newsstand"
