@@ -15,7 +15,6 @@ import types
 import typing
 from collections import abc
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -57,8 +56,7 @@ _NO_TEXT_FOR_BYTES = (bytes, bytearray, memoryview)
 _STRICT = (*_NO_TEXT_FOR_BYTES, datetime, date, time, timedelta, UUID, Decimal)
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(msgspec.Struct, frozen=True):
     """`text` is the annotation as people write it. `named`: classes whose instances travel as their fields."""
 
     text: str = "Any"
