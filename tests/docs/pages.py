@@ -6,6 +6,7 @@ that file, `$ ` a command. Comments, which no reader sees, say the rest:
     <!-- not run: why -->           this block cannot be run here
     <!-- output of: a command -->   the lines are what that running command has said by now, in this order
     <!-- setup ... -->              Python that the page's snippets take for granted
+    <!-- ^C -->                     stops what was started last, where every reader knows to
     <!-- browser: url click #this, #that says: a text -->       what a visitor of the page sees
 
 Knows text only; `project.py` runs it.
@@ -125,6 +126,9 @@ def _walk(page: Page) -> list[Block]:
             said = match[1] if match else None
             if said is not None and said.startswith("setup"):
                 found.append(Block(page.name, at + 2, "python", said.removeprefix("setup").strip("\n")))
+                said = None
+            if said == "^C":
+                found.append(Block(page.name, at + 1, "bash", f"{said}\n"))
                 said = None
             if said is not None and said.startswith("browser:"):
                 found.append(Block(page.name, at + 1, "browser", said.removeprefix("browser:").strip()))
