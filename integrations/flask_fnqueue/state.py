@@ -46,6 +46,8 @@ class FlaskState:
 
     @property
     def runtime(self) -> Runtime:
+        if self.fn._runtime is not None:  # a test holds it in memory, for whatever app: commands must not go past that
+            return self.fn._runtime
         if self._runtime is None:
             with self._lock:
                 if self._runtime is None:

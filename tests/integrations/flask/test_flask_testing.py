@@ -162,3 +162,59 @@ class Forgotten(FnQueueTestCase):
     assert "FAILED (errors=1)" in done.stderr, done.stderr
     assert "def create_app(self): return yourapp.create_app(...)" in done.stderr
     assert not (tmp_path / "instance").exists()
+
+
+def test_commands_that_a_test_invokes_see_the_queue_in_memory_too(app, fn, tmp_path):
+    @fn.task(name="note", queue="slow")
+    def note() -> None: ...
+
+    with flask_fnqueue.testing.in_memory(app):
+        with app.app_context():
+            note.defer()
+        shown = app.test_cli_runner().invoke(args=["fnqueue", "queues", "list", "--json"])
+    assert '"slow"' in shown.output
+    assert not (tmp_path / "shop").exists()
+
+
+@pytest.mark.parametrize("eager", [True, "raise"])
+def test_eager_calls_of_a_session_run_after_its_commit_and_see_its_rows(app, fn, tmp_path, eager):
+    sqlalchemy = pytest.importorskip("flask_sqlalchemy")
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/shop.db"
+    db, seen = sqlalchemy.SQLAlchemy(app), []
+
+    class Item(db.Model):
+        id = db.Column(db.Integer, primary_key=True)
+
+    @fn.task(name="count")
+    def count(more: int) -> None:
+        seen.append(db.session.query(Item).count())
+        db.session.add(Item())
+        db.session.commit()
+        if more < 0:
+            raise ValueError("no")
+        if more:
+            count.defer(more - 1)
+
+    @app.post("/items/<more>")
+    def items(more: str):
+        db.session.add(Item())
+        db.session.flush()
+        handle = count.defer(int(more))
+        held = handle.held
+        db.session.commit()
+        return {"held": held, "state": handle.state}
+
+    with app.app_context():
+        db.create_all()
+    with flask_fnqueue.testing.in_memory(app, eager=eager):
+        client = app.test_client()
+        assert client.post("/items/2").json == {"held": True, "state": "SUCCESS"}
+        assert seen == [1, 2, 3]
+        if eager == "raise":
+            with pytest.raises(ValueError, match="no"):
+                client.post("/items/-1")
+        else:
+            assert client.post("/items/-1").json["state"] == "FAILURE"
+        assert client.post("/items/0").json["state"] == "SUCCESS"
+    with app.app_context():
+        db.engine.dispose()
