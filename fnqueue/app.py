@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
-from fnqueue.clock import to_datetime
 from fnqueue.context import TaskContext, running
 from fnqueue.errors import ArgumentError, NotATask, OptionInvalid, SomeNotSent
 from fnqueue.hooks import Hooks
@@ -26,8 +25,9 @@ from fnqueue.security.policy import check_arguments, check_policy
 from fnqueue.security.principal import ANONYMOUS, Principal, service
 from fnqueue.task.batch import Batch
 from fnqueue.task.handle import Handle, Hold, Result
-from fnqueue.task.options import CallOptions, TaskKeywords, TaskOptions, unknown_option
-from fnqueue.task.task import Task, check_function
+from fnqueue.task.mistakes import no_attribute_of_queue, not_a_task, not_settings
+from fnqueue.task.options import TaskKeywords, TaskOptions, unknown_option
+from fnqueue.task.task import Task, check_function, with_wire_options
 from fnqueue.workflow.signature import Signature
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class FnQueue:
     """
 
     def __init__(self, settings: Mapping[str, Any] | None = None, **overrides: Any) -> None:
+        if settings is not None and not isinstance(settings, Mapping):
+            raise not_settings(settings)
         self.registry = Registry()
         self.hooks = Hooks()
         self.middleware: list[Middleware] = []
@@ -84,6 +86,11 @@ class FnQueue:
         self._runtime: Runtime | None = None
         self._principal: ContextVar[Principal | None] = ContextVar("fnqueue_principal", default=None)
         self._batch: ContextVar[Batch[Prepared] | None] = ContextVar("fnqueue_batch", default=None)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute_of_queue(type(self), name)
 
     # ---------------------------------------------------------------- tasks
 
@@ -277,10 +284,7 @@ class FnQueue:
                     "or register it here"
                 )
             return task
-        name = getattr(task, "__qualname__", type(task).__name__)
-        if callable(task):
-            raise NotATask(f"fn.defer({name}): a plain function, and no worker would know it: put @fn.task above it")
-        raise NotATask(f"fn.defer({task!r}): the first argument must be a task, got {type(task).__name__}")
+        raise not_a_task(task)
 
     def _handle_of(self, prepared: Prepared, held: Hold | None = None) -> Handle[Any]:
         return Handle(
@@ -382,18 +386,3 @@ class FnQueue:
         runtime, self._runtime = self._runtime, None
         if runtime is not None:
             runtime.close()
-
-
-def with_wire_options(task: Task[Any, Any, Any], options: Mapping[str, Any]) -> Task[Any, Any, Any]:
-    """The task with the options of a signature."""
-    if not options:
-        return task
-    given = dict(options)
-    if given.get("not_before") is not None:
-        given["not_before"] = to_datetime(given["not_before"])
-    if given.get("retry") is not None:
-        given["retry"] = task.retry.changed_by_wire(given["retry"])
-    unknown = [name for name in given if name not in CallOptions.__slots__]
-    if unknown:
-        raise OptionInvalid(f"a signature of {task.name} has the unknown option {unknown[0]!r}")
-    return task.using(**given)

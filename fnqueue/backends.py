@@ -7,6 +7,7 @@ a web process that only defers to SQS needs no SQLite, and importing fnqueue sho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -79,7 +80,7 @@ def url_faults(settings: Settings) -> list[str]:
     if _scheme(settings.url) not in ("sqlite", "sqs"):
         faults.append(
             f"FNQUEUE_URL={_shown(settings.url)!r}: must begin with sqlite:// (a file) or sqs:// "
-            "(sqs://eu-west-1/prefix-)"
+            f"(sqs://eu-west-1/prefix-){_meant(settings.url)}"
         )
     elif _scheme(settings.url) == "sqs":
         from fnqueue.broker.sqs import parse_sqs_url
@@ -115,6 +116,21 @@ def _shown(url: str) -> str:
     """Without the user and password that urls of other engines hold."""
     before, at, after = url.rpartition("@")
     return f"{before.partition('://')[0]}://...@{after}" if at else url
+
+
+def _meant(url: str) -> str:
+    """What a url that is none was most likely meant to say."""
+    queue = re.match(r"https?://sqs\.([a-z0-9-]+)\.amazonaws\.com", url)
+    if queue:
+        return f"; of a queue's own url only the region is wanted: sqs://{queue[1]}/"
+    scheme, colon, rest = url.partition(":")
+    if not colon:
+        return f"; for this file write sqlite:///{url}"
+    if scheme in ("sqlite", "sqlite3"):
+        return f"; for this file write sqlite:///{rest.removeprefix('///')}"
+    if scheme != "sqs":
+        return f"; there is no engine for {scheme}"
+    return f"; write sqs://{rest.lstrip('/')}" if "@" not in rest else ""
 
 
 def _scheme(url: str) -> str:

@@ -38,7 +38,7 @@ from fnqueue.security.principal import Principal
 from fnqueue.security.records import group_id
 from fnqueue.state.dedupe import Dedupe
 from fnqueue.state.parked import Parked
-from fnqueue.task.options import retry_of
+from fnqueue.task.options import MEANT, retry_of
 from fnqueue.task.task import Task
 
 Wire = tuple[tuple[Any, ...], dict[str, Any]]  # arguments as the codec makes them travel
@@ -342,13 +342,13 @@ class Dispatch:
 
 
 def _with_option_hint(error: ArgumentsDoNotFit, task: Task[Any, Any, Any], kwargs: dict[str, Any]) -> ArgumentsDoNotFit:
-    options = [
-        name for name in kwargs if name in type(task.call_options).__slots__ and name not in task.binder.parameters
-    ]
+    slots, parameters = type(task.call_options).__slots__, task.binder.parameters
+    options = {MEANT.get(name, name): value for name, value in kwargs.items() if name not in parameters}
+    options = {name: value for name, value in options.items() if name in slots}
     if not options:
         return error
     # Numbers only: a group may be somebody's e-mail address.
-    shown = ", ".join(f"{name}={kwargs[name] if isinstance(kwargs[name], int | float) else '...'}" for name in options)
+    shown = ", ".join(f"{name}={value if isinstance(value, int | float) else '...'}" for name, value in options.items())
     return ArgumentsDoNotFit(
         f"{error} Options go in task.using({shown}).defer(...)", task=task.name, parameter=error.parameter
     )

@@ -42,6 +42,12 @@ class StoreReads:
     def clock(self) -> Clock:
         return self._runtime.clock
 
+    @property
+    def place(self) -> str:
+        engine = self._runtime.engine
+        in_memory = engine.embedded and engine.path is None
+        return "this process's memory, which no other can see" if in_memory else engine.queue_shown
+
     def record(self, handle: Handle[Any]) -> Result[Any]:
         results = self._results("reading a state or result")
         found = results.read(handle.id) if _is_id(handle.id) else None

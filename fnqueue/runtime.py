@@ -191,7 +191,8 @@ class Runtime:
         plural = "1 task has" if len(tasks) == 1 else f"{len(tasks)} tasks have"
         return [
             f"{plural} no policy: {shown}. "
-            'Give each policy=..., or set FNQUEUE_DEFAULT_POLICY="authenticated" (or "public").'
+            f"Give {'it' if len(tasks) == 1 else 'each'} policy=..., or set "
+            'FNQUEUE_DEFAULT_POLICY="authenticated" (or "public").'
         ]
 
     def _store_faults(self) -> list[str]:

@@ -106,14 +106,7 @@ class Settings:
 
 
 def merged(mapping: Mapping[str, Any] | None, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Both as one mapping: `environment` is no keyword of `build`. Raises SettingsInvalid for what is no mapping."""
-    if mapping is not None and not isinstance(mapping, Mapping):
-        raise SettingsInvalid(
-            [
-                f"settings are a mapping of names to values, got {type(mapping).__name__}: write "
-                'FnQueue(url="sqlite:///fnqueue.db"). In Flask: from flask_fnqueue import FnQueue'
-            ]
-        )
+    """Both as one mapping: `environment` is no keyword of `build`."""
     return {**(mapping or {}), **overrides}
 
 
@@ -164,12 +157,32 @@ def _named(mapping: Mapping[str, Any], prefix: str) -> list[tuple[str, str, Any]
     return found
 
 
+#: Words of other queues, and of ours in other places -> the setting.
+_MEANT = {
+    "backend": "store_url",
+    "broker": "url",
+    "broker_url": "url",
+    "database_url": "url",
+    "key": "keys",
+    "key_file": "keys_file",
+    "policy": "default_policy",
+    "queue_url": "url",
+    "redis_url": "url",
+    "region": "url",
+    "result_backend": "store_url",
+    "secret_key": "keys",
+    "threads": "concurrency",
+    "uri": "url",
+    "workers": "concurrency",
+}
+
+
 def _take(values: dict[str, Any], shown: str, name: str, value: Any, faults: list[str]) -> None:
     known = {f.name: f for f in fields(Settings)}
     if name not in known:
         import difflib  # only who mistakes a name pays for it
 
-        near = difflib.get_close_matches(name, known, n=1)
+        near = [_MEANT[name]] if name in _MEANT else difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {shown[: len(shown) - len(name)]}{_like(shown, near[0])}?" if near else ""
         hint = _ELSEWHERE.get(name, hint)
         faults.append(f"{shown} is no setting of fnqueue{hint}")
@@ -195,8 +208,10 @@ def _convert(value: Any, default: Any, kind: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be text, and not empty")
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, got {type(value).__name__}")
+    if not value.strip():
+        raise ValueError("is empty: leave it out, or give a value")
     return value.strip()
 
 
@@ -245,7 +260,7 @@ def _check(value: Any, metadata: Mapping[str, Any]) -> None:
 
 def _absolute(url: str, base: str | Path) -> str:
     parts = urlsplit(url)
-    if parts.scheme != "sqlite" or not parts.path.strip("/"):
+    if not url.startswith("sqlite:///") or not parts.path.strip("/"):
         return url
     path = parts.path[1:]  # sqlite:///relative, sqlite:////absolute
     return "sqlite:///" + str(Path(base, path)) + (f"?{parts.query}" if parts.query else "")

@@ -11,6 +11,7 @@ What the application's own modules raise is shown as they raised it.
 from __future__ import annotations
 
 import ast
+import difflib
 import os
 import sys
 import tomllib
@@ -135,7 +136,9 @@ def import_user_module(name: str) -> ModuleType:
     found = import_if_there(name)
     if found is None:
         missing = next(part for part in _prefixes(name) if not is_there(part))
-        raise AppNotFound(f"there is no module {missing!r}: looked in {os.getcwd()} and on sys.path")
+        near = difflib.get_close_matches(missing, _modules_here(), n=1) if "." not in missing else []
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AppNotFound(f"there is no module {missing!r}: looked in {os.getcwd()} and on sys.path{hint}")
     return found
 
 
@@ -147,9 +150,19 @@ def import_if_there(name: str) -> ModuleType | None:
         raise ImportFailed(name, error, __file__) from None
 
 
+def _modules_here() -> list[str]:
+    """Modules and packages of the working directory, by name."""
+    return [
+        path.stem for path in Path.cwd().iterdir() if path.suffix == ".py" or (path.is_dir() and "." not in path.name)
+    ]
+
+
 def import_modules(names: Iterable[str]) -> list[str]:
     """Import all of them (FNQUEUE_IMPORTS). Returns the names."""
-    return [import_user_module(name).__name__ for name in names]
+    try:
+        return [import_user_module(name).__name__ for name in names]
+    except AppNotFound as error:
+        raise AppNotFound(f"FNQUEUE_IMPORTS: {error}") from None
 
 
 def _prefixes(name: str) -> list[str]:
@@ -238,6 +251,8 @@ def _search(module: ModuleType) -> Any:
             return _call(module, name, getattr(module, name), (), {})
     # Apps first: a framework's FnQueue does not know which of its apps is meant.
     for what, is_one in (("apps", _is_made_app), ("FnQueues", _is_queue)):
+        if what == "FnQueues" and _waits_for(module, apps):
+            break
         found = {id(value): (name, value) for name, value in vars(module).items() if is_one(value)}
         if len(found) == 1:
             return next(iter(found.values()))[1]
@@ -251,6 +266,12 @@ def _search(module: ModuleType) -> Any:
         f"{module.__name__!r} has no application: no {', '.join((*NAMES, *FACTORIES))}, and no FnQueue. "
         f"Name it: {module.__name__}:name"
     )
+
+
+def _waits_for(module: ModuleType, apps: list[Any]) -> bool:
+    """Whether there is an app, and an FnQueue of its framework that was not given to it: then that is what is wrong."""
+    queues = [value for value in vars(module).values() if _is_queue(value)]
+    return any(_is_app(app) for app in apps) and any(type(queue) is not FnQueue for queue in queues)
 
 
 def _is_made_app(value: Any) -> bool:

@@ -19,6 +19,7 @@ from fnqueue.errors import AppNotFound, BrokerUnreachable, FnQueueError
 P = ParamSpec("P")
 R = TypeVar("R")
 
+OURS = ("fnqueue", "flask_fnqueue", "django_fnqueue")
 ERROR, USAGE, UNREACHABLE, IMPORT = 1, 2, 3, 4
 
 
@@ -41,9 +42,11 @@ class ImportFailed(Fault):
 
     def __init__(self, name: str, error: BaseException, ours: str) -> None:
         error.__traceback__ = _theirs(error.__traceback__, ours)
+        self.files = _files(error)
+        if isinstance(error, FnQueueError) or _is_our_hint(error):
+            _cut_ours(error.__traceback__)
         text = "".join(traceback.format_exception(error)).rstrip()
         super().__init__(f"importing {name} failed:\n\n{text}", IMPORT)
-        self.files = _files(error)
 
 
 def reported(function: Callable[P, R]) -> Callable[P, R]:
@@ -71,6 +74,24 @@ def _theirs(trace: TracebackType | None, ours: str) -> TracebackType | None:
     while at is not None and (at.tb_frame.f_code.co_filename == ours or _is_machinery(at)):
         at = at.tb_next
     return at
+
+
+def _cut_ours(trace: TracebackType | None) -> None:
+    """Leave out where we raised what we found wrong: the application's line that called us is the one to look at."""
+    last = None
+    while trace is not None:
+        last, trace = (last if _is_ours(trace) else trace), trace.tb_next
+    if last is not None:
+        last.tb_next = None
+
+
+def _is_our_hint(error: BaseException) -> bool:
+    """An AttributeError of ours, that says what is meant."""
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__)[-1:]] == ["__getattr__"]
+
+
+def _is_ours(trace: TracebackType) -> bool:
+    return str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in OURS
 
 
 def _is_machinery(trace: TracebackType) -> bool:

@@ -7,6 +7,7 @@ neither load the application nor half the package.
 from __future__ import annotations
 
 import copy
+import difflib
 from typing import Any
 
 import click
@@ -46,6 +47,17 @@ class LazyGroup(click.Group):
         if cmd_name not in self.lazy:
             return super().get_command(ctx, cmd_name)
         return self.adopt(load(self.lazy[cmd_name][0]))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if not near or "Did you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
 
     def adopt(self, command: click.Command) -> click.Command:
         return command

@@ -129,15 +129,31 @@ def _released(event: TaskReleased) -> str:
     return f"GIVEN BACK {_run(event)}: the worker stops"
 
 
+#: What to do about a refusal that is most likely nobody's malice: web and worker do not agree.
+_ADVICE = {
+    "TASK_NOT_SERVED": "deploy workers before the web, or name the module with the task in FNQUEUE_IMPORTS",
+    "DECODE": "the caller has another version of the function: deploy workers before the web, and give new parameters "
+    "a default",
+    "UNKNOWN_KEY": "give web and worker the same keys (fnqueue keys list)",
+    "CONTEXT": "give web and worker the same FNQUEUE_ENVIRONMENT, or queues of their own",
+}
+
+
 def _refused(event: MessageRefused) -> str:
     who = " ".join(part for part in (event.task, event.id) if part) or "a message"
     detail = f": {one_line(event.detail)}" if event.detail else ""
+    if event.code in _ADVICE:
+        detail = f"{detail.removesuffix('.')}; {_ADVICE[event.code]}"
     gone = f"; its body had SHA-256 {event.body_sha256}" if _is_for_audit(event) else ""
     return f"REFUSED {event.code}, {event.fate}: {who} in {event.queue}{detail}{gone}"
 
 
 def _is_for_audit(event: Any) -> bool:
     return isinstance(event, MessageRefused) and event.fate == "deleted" and event.code in HOSTILE
+
+
+def _tasks_run(running: int) -> str:
+    return "1 task runs" if running == 1 else f"{running} tasks run"
 
 
 def _lease_lost(event: LeaseLost) -> str:
@@ -197,7 +213,7 @@ _TABLE: tuple[tuple[type[Any], logging.Logger, Callable[[Any], int], Callable[[A
     (MessageRefused, _message, _always(logging.WARNING), _refused),
     (LeaseLost, _message, _always(logging.WARNING), _lease_lost),
     (WorkerStarted, _worker, _always(logging.DEBUG), lambda event: f"started, on {', '.join(event.queues)}"),
-    (WorkerStopping, _worker, _always(logging.INFO), lambda event: f"stopping: {event.running} tasks run"),
+    (WorkerStopping, _worker, _always(logging.INFO), lambda event: f"stopping: {_tasks_run(event.running)}"),
     (WorkerStopped, _worker, _always(logging.INFO), lambda event: f"stopped; {event.released} given back"),
     (EngineTrouble, _worker, _always(logging.WARNING), _trouble),
     (EngineRecovered, _worker, _always(logging.INFO), _recovered),

@@ -129,7 +129,8 @@ def read_with_identity(path: str | Path) -> tuple[str, Identity]:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hang us
     except OSError as error:
-        raise KeyInvalid(f"the key file {path} cannot be read: {error.strerror}") from None
+        hint = f"; make it: fnqueue keys new --file {path}" if isinstance(error, FileNotFoundError) else ""
+        raise KeyInvalid(f"the key file {path} cannot be read: {error.strerror}{hint}") from None
     try:
         status = os.fstat(fd)
         _refuse_open_file(path, status)
@@ -167,6 +168,11 @@ def _create(target: Path, text: str) -> bool:
         raise KeyInvalid(
             f"the key file {target} cannot be made: there is no folder {target.parent}; make it, or set FNQUEUE_URL "
             "to a file in another (the key file lies beside it)"
+        ) from None
+    except PermissionError:
+        raise KeyInvalid(
+            f"the key file {target} cannot be made: this user may not write to the folder {target.parent}; let him, or "
+            "set FNQUEUE_URL to a file in another (the key file lies beside it)"
         ) from None
     except OSError as error:
         raise KeyInvalid(f"the key file {target} cannot be made: {error.strerror}") from None

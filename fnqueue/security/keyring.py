@@ -147,7 +147,8 @@ class KeyRing:
         primaries = [record.key_id for record in self.records if record.state == "primary"]
         if len(primaries) != 1:
             named = f" ({', '.join(primaries)})" if primaries else ""
-            faults.append(f"{len(primaries)} keys are primary{named}; exactly one must be")
+            what = "" if primaries else ": write primary: before the one that seals"
+            faults.append(f"{len(primaries)} keys are primary{named}; exactly one must be{what}")
         ids = [record.key_id for record in self.records]
         faults += [f"key {key_id} is there twice" for key_id in dict.fromkeys(ids) if ids.count(key_id) > 1]
         return faults
@@ -232,7 +233,7 @@ def parse_key(text: str) -> bytes:
     if not text.startswith(_PREFIX) or kind not in ("root", *_OTHER_TYPES):
         raise KeyInvalid("it does not begin with fnqk1-root-, so it is no key of fnqueue; make one: fnqueue keys new")
     if kind != "root":
-        raise KeyInvalid(f"it is a '{kind}' key; suite 1 takes 'root' keys only")
+        raise KeyInvalid(f"it is a '{kind}' key; suite 1 takes 'root' keys only; make one: fnqueue keys new")
     if len(data) != 56:
         raise KeyInvalid(f"it has {len(data)} characters after fnqk1-root-, and must have 56")
     if not _DATA.fullmatch(data):

@@ -71,6 +71,9 @@ class Policy:
         if "decide" in cls.__dict__:
             setattr(cls, "decide", _guarded(cls.__dict__["decide"]))  # noqa: B010 - mypy minds an assignment
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise OptionInvalid(f"{self!r} is a policy already, and is not called: write policy={self!r}")
+
     def arguments(self) -> frozenset[str]:
         """The names of the task's arguments that this policy looks at."""
         return frozenset()

@@ -46,6 +46,11 @@ class Reads(Protocol):
 
     @property
     def clock(self) -> Clock: ...
+    @property
+    def place(self) -> str:
+        """Of the queue: the absolute path, or the url, as a worker's banner shows it."""
+        ...
+
     def record(self, handle: Handle[Any]) -> Result[Any]: ...
     def cancel(self, handle: Handle[Any]) -> None: ...
     def status_token(self, handle: Handle[Any], expires_seconds: float) -> str: ...
@@ -106,7 +111,7 @@ class Handle(Generic[R]):
                 return self._value(found)
             left = None if timeout_seconds is None else started + timeout_seconds - clock.monotonic()
             if left is not None and left <= 0:
-                raise ResultTimeout(f"task {self.id} is {found.state} after {timeout_seconds:g} s")
+                raise ResultTimeout(self._late(found.state, timeout_seconds or 0))
             self._reads.wait(pause if left is None else min(pause, left))
             pause = min(pause * 1.5, 0.25)
 
@@ -127,6 +132,18 @@ class Handle(Generic[R]):
     def follow(self, other: Handle[Any]) -> None:
         """Wait for what `other` waits for: another handle of the same call."""
         self._held = other._held
+
+    def _late(self, state: State, seconds: float) -> str:
+        said = f"task {self.id} is {state} after {seconds:g} s"
+        if state == "PENDING":
+            # Not "no worker took it": a run is first recorded at its end, or by a heartbeat.
+            return (
+                f"{said}: it has not ended, and may not have begun. Is a worker running (fnqueue worker) that serves "
+                f"the queue {self.queue or 'of its task'!r} in {self._reads.place}?"
+            )
+        if state == "UNKNOWN":
+            return f"{said}: nothing is kept of this id, or it is for others to read"
+        return said
 
     def _check_sent(self) -> None:
         """Waiting here could keep the commit from coming, and what was dropped never ends."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
 
 from fnqueue import quotas
@@ -204,13 +204,36 @@ def retry_of(retry: Retry) -> Backoff:
     raise OptionInvalid(f"retry={retry!r}: must be a whole number of attempts after the first, or a Backoff")
 
 
+#: Words of other queues -> ours: "did you mean" for what no spelling leads to.
+MEANT = {
+    "countdown": "delay_seconds",
+    "delay": "delay_seconds",
+    "eta": "not_before",
+    "run_after": "not_before",
+    "expires": "expires_seconds",
+    "max_retries": "retry",
+    "retries": "retry",
+    "time_limit": "time_limit_seconds",
+    "timeout": "time_limit_seconds",
+    "soft_time_limit": "soft_time_limit_seconds",
+    "queue_name": "queue",
+    "unique": "dedupe",
+}
+
+
 def unknown_option(name: str, known: Callable[..., Any]) -> OptionInvalid:
     import difflib
     import inspect
 
     parameters = inspect.signature(known).parameters.values()
     names = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD and each.name != "self"]
-    near = difflib.get_close_matches(name, names, n=1) or [each for each in names if each.startswith(name)]
+    meant = MEANT.get(name, name)
+    if meant in CallOptions.__slots__ and meant not in names:
+        return OptionInvalid(f"{name}= is no option of a task; a call has it: task.using({meant}=...).defer(...)")
+    if meant in TaskOptions.__slots__ and meant not in names:
+        return OptionInvalid(f"{name}= is no option of a call; the task has it: @fn.task({meant}=...)")
+    near = [meant] if meant in names else difflib.get_close_matches(name, names, n=1)
+    near = near or [each for each in names if each.startswith(name)]
     hint = f"did you mean {near[0]}=?" if near else f"there are {', '.join(names)}"
     return OptionInvalid(f"{name}= is no option; {hint}")
 
@@ -228,7 +251,11 @@ def _retry_after(error: BaseException | None) -> float | None:
 
 
 def _between(name: str, value: Any, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    if isinstance(value, timedelta):
+        raise OptionInvalid(f"{name}={value!r}: must be a number of seconds: {value.total_seconds():g}")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise OptionInvalid(f"{name}={value!r}: must be a number, {low:,} to {high:,}, got {type(value).__name__}")
+    if not low <= value <= high:
         raise OptionInvalid(f"{name}={value!r}: must be {low:,} to {high:,}")
 
 

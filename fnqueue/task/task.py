@@ -9,14 +9,16 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
+from fnqueue.clock import to_datetime
 from fnqueue.codec import Binder
 from fnqueue.errors import OptionInvalid, TaskNameInvalid
 from fnqueue.security.policy import Policy
 from fnqueue.task.handle import Handle, Result
+from fnqueue.task.mistakes import no_attribute_of_task
 from fnqueue.task.options import (
     NO_OPTIONS,
     Backoff,
@@ -148,6 +150,11 @@ class Task(Generic[P, R, C]):
         wire["retry"] = retry_of(options.retry).to_wire() if options.retry is not None else None
         return {name: value for name, value in wire.items() if value not in (None, False)}
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_attribute_of_task(self.__dict__.get("name", "task"), name)
+
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
 
@@ -163,13 +170,28 @@ class Task(Generic[P, R, C]):
         return self
 
 
+def with_wire_options(task: Task[Any, Any, Any], options: Mapping[str, Any]) -> Task[Any, Any, Any]:
+    """The task with the options of a signature."""
+    if not options:
+        return task
+    given = dict(options)
+    if given.get("not_before") is not None:
+        given["not_before"] = to_datetime(given["not_before"])
+    if given.get("retry") is not None:
+        given["retry"] = task.retry.changed_by_wire(given["retry"])
+    unknown = [name for name in given if name not in CallOptions.__slots__]
+    if unknown:
+        raise OptionInvalid(f"a signature of {task.name} has the unknown option {unknown[0]!r}")
+    return task.using(**given)
+
+
 def check_function(function: Any) -> None:
     """Raises OptionInvalid for what `@fn.task` cannot make a task of."""
     if isinstance(function, Task):
         raise OptionInvalid(f"{function.name} is a task already: @fn.task stands on it twice")
     if inspect.isclass(function):
         raise OptionInvalid(f"@fn.task is for functions, and {function.__name__} is a class: make it of a function")
-    if not callable(function):
+    if not callable(function) or isinstance(function, Policy):
         raise OptionInvalid(
             f"@fn.task is for functions, got {type(function).__name__}; options have names, as @fn.task(policy=...)"
         )

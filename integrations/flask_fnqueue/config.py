@@ -15,6 +15,7 @@ from fnqueue.errors import SettingsInvalid
 from fnqueue.settings import PREFIX
 
 DICT_KEY = PREFIX.rstrip("_")
+EXAMPLE = 'write {"URL": "sqlite:///fnqueue.db"}, or set FNQUEUE_URL'
 
 
 def merged(config: Mapping[str, Any], *defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +35,8 @@ def _dict(config: Mapping[str, Any]) -> Mapping[str, Any]:
     if found is None:
         return {}
     if not isinstance(found, Mapping):
-        raise SettingsInvalid([f"app.config[{DICT_KEY!r}] must be a dict of settings, got {type(found).__name__}"])
+        kind = type(found).__name__
+        raise SettingsInvalid([f"app.config[{DICT_KEY!r}] must be a dict of settings, got {kind}: {EXAMPLE}"])
     return found
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Literal, ParamSpec, TypeVar, cast, overload
 
-from flask import Flask, Request, current_app, has_app_context, request
+from flask import Flask, Request, current_app, has_app_context, has_request_context, request
 
 from flask_fnqueue import refusals, status
 from flask_fnqueue.cli import cli
 from flask_fnqueue.contexts import in_request
-from flask_fnqueue.principals import login_principal, principal_of
+from flask_fnqueue.principals import login_principal, principal_of, uses_flask_login
 from flask_fnqueue.state import EXTENSION, FlaskState
 from fnqueue.app import BoundTaskDecorator, TaskDecorator
 from fnqueue.app import FnQueue as CoreFnQueue
@@ -64,6 +64,11 @@ class FnQueue(CoreFnQueue):
         `url` and `defaults` are settings that the app's configuration and the environment may overrule.
         Raises RuntimeError when the app has an FnQueue already.
         """
+        if not isinstance(app, Flask):
+            raise OptionInvalid(
+                f"FnQueue(app) and init_app(app) take the Flask app, got {type(app).__name__}: settings have names, as "
+                'FnQueue(app, url="sqlite:///fnqueue.db")'
+            )
         if EXTENSION in app.extensions:
             same = app.extensions[EXTENSION].fn is self
             raise RuntimeError(
@@ -228,6 +233,12 @@ class FnQueue(CoreFnQueue):
     def to_principal(self, who: Any) -> Principal:
         """A user object, as Flask-Login has them, as a principal."""
         return principal_of(who)
+
+    def _nobody(self) -> str:
+        said = super()._nobody()
+        if not has_request_context() or self._custom_principal or uses_flask_login(current_app):
+            return said
+        return f"{said[:-1]}: this app uses no Flask-Login, so say who asks with @fn.principal: request -> Principal."
 
     def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
         state, principal = self.state(), self.current_principal()

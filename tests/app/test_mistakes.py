@@ -40,9 +40,11 @@ def test_a_task_is_not_decorated_twice(fn):
     [
         ("dely_seconds", "dely_seconds= is no option; did you mean delay_seconds=?"),
         ("delay", "delay= is no option; did you mean delay_seconds=?"),
+        ("countdown", "countdown= is no option; did you mean delay_seconds=?"),
+        ("once", "once= is no option of a call; the task has it: @fn.task(once=...)"),
         (
-            "countdown",
-            "countdown= is no option; there are queue, delay_seconds, not_before, expires_seconds, priority, tenant, "
+            "headers",
+            "headers= is no option; there are queue, delay_seconds, not_before, expires_seconds, priority, tenant, "
             "group, group_clear, dedupe, retry",
         ),
     ],
@@ -54,9 +56,8 @@ def test_an_option_that_is_none_is_told_the_nearest_one_or_all(fn, option, said)
 
 
 def test_a_url_where_settings_are_taken_is_told_its_name():
-    task = FnQueue("sqlite:///shop.db").task(name="shop.add", policy=public)(add)
     with pytest.raises(SettingsInvalid) as caught:
-        task.defer(1)
+        FnQueue("sqlite:///shop.db")
     assert caught.value.faults == (
         'settings are a mapping of names to values, got str: write FnQueue(url="sqlite:///fnqueue.db"). '
         "In Flask: from flask_fnqueue import FnQueue",
@@ -67,3 +68,21 @@ def test_a_url_where_settings_are_taken_is_told_its_name():
 def test_a_delay_that_is_none_is_told_where_it_is_raised(seconds):
     with pytest.raises(OptionInvalid, match="must be 0 to 31,536,000"):
         RetryLater(seconds)
+
+
+@pytest.mark.parametrize("url", ["sqlite:q.db", "sqlite:/q.db", "sqlite3:///q.db", "q.db"])
+def test_a_url_of_a_file_that_is_none_makes_no_file_of_another_name(url, tmp_path, monkeypatch):
+    """`sqlite:q.db` was once taken for the file `.db`."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsInvalid, match="for this file write sqlite:///"):
+        FnQueue(url=url).runtime().check()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_words_of_other_queues_are_answered_with_ours(fn):
+    task = fn.task(name="shop.add")(add)
+    with pytest.raises(AttributeError, match=r"a task of fnqueue has no 'delay': write add\.defer\(\.\.\.\)"):
+        task.delay(1)
+    assert not hasattr(task, "no_such_thing")
+    with pytest.raises(AttributeError, match="in Flask: from flask_fnqueue import FnQueue"):
+        fn.init_app(None)

@@ -54,7 +54,7 @@ _BAD_CREDENTIALS = frozenset(
         "AuthFailure",
     }
 )
-NOT_SQS = "{} answered with something that is not SQS's JSON"
+NOT_SQS = "{} answered with something that is not SQS's JSON: look at the endpoint in FNQUEUE_URL"
 _LONGEST = 300  # characters of SQS's own text: some of it quotes what was sent
 
 
@@ -76,7 +76,8 @@ def translate(error: Exception, *, where: str, queue: str) -> BrokerError:
             "or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
     if isinstance(error, aws.ProfileNotFound):
-        return BrokerUnreachable(f"{where} cannot be asked: {_line(error)} in ~/.aws/config")
+        # Waiting does not make a profile: a worker ends with this.
+        return BrokerRefused("ProfileNotFound", f"{_line(error)} in ~/.aws/config; the url's ?profile= names it")
     if isinstance(error, aws.ReadTimeoutError):
         return BrokerUnreachable(f"{where} took the request and did not answer in time")
     if isinstance(error, aws.ConnectTimeoutError):
@@ -111,7 +112,8 @@ def _cause(error: Exception) -> str:
     number, words = found.groups()
     # What looking up a name reports, negative on Linux: no network, no DNS, or no such region.
     unknown = number.startswith("-") or words.startswith("nodename")
-    return words.strip() + ("; look at the network, and at the region and endpoint in the url" if unknown else "")
+    hint = "; look at the network, and at the region and endpoint in the url" if unknown else ""
+    return words.strip() + ("; is the server started there?" if "refused" in words else hint)
 
 
 def _line(text: object) -> str:

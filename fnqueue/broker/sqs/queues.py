@@ -64,7 +64,7 @@ def created(wire: Wire, queue: str, attributes: Mapping[str, str]) -> None:
         if is_fifo(queue):
             wanted["FifoQueue"] = "true"
         answer = wire.ask("create_queue", queue, QueueName=wire.full_name(queue), Attributes=wanted)
-        wire.remember(queue, answer["QueueUrl"])
+        wire.remember(queue, wire.url_in(answer))
 
 
 def redrive_policy(wire: Wire, dead_letter_queue: str | None, max_receive_count: int | None) -> str:

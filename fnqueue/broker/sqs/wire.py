@@ -96,7 +96,13 @@ class Wire:
                 raise
             attributes = {"FifoQueue": "true"} if is_fifo(queue) else {}
             answer = self.ask("create_queue", queue, QueueName=self.full_name(queue), Attributes=attributes)
-        self.remember(queue, answer["QueueUrl"])
+        self.remember(queue, self.url_in(answer))
+        return self.url_in(answer)
+
+    def url_in(self, answer: Answer) -> str:
+        """The queue's url. Any answer with status 200 comes here, also one that botocore found nothing in."""
+        if not answer.get("QueueUrl"):
+            raise BrokerUnreachable(NOT_SQS.format(self.url.where))
         return str(answer["QueueUrl"])
 
     def _owner(self) -> dict[str, Any]:

@@ -210,7 +210,10 @@ def test_a_dict_that_is_none_is_said_so(make_app, fn):
     fn.init_app(app)
     with app.app_context(), pytest.raises(SettingsInvalid) as caught:
         fn.runtime()
-    assert caught.value.faults == ("app.config['FNQUEUE'] must be a dict of settings, got str",)
+    assert caught.value.faults == (
+        "app.config['FNQUEUE'] must be a dict of settings, got str: "
+        'write {"URL": "sqlite:///fnqueue.db"}, or set FNQUEUE_URL',
+    )
 
 
 def test_the_configuration_is_never_written_to(make_app, fn):
