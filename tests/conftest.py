@@ -17,6 +17,10 @@ pytest.register_assert_rewrite("tests.conformance")
 IN_CI = os.environ.get("CI") == "true"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-texts", action="store_true", help="write tests/first_hour/texts anew")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "not_on(engine, why): a server that cannot even be asked this")
     config.addinivalue_line("markers", "wrong_in(engine, row, why): a row of the specification that a server has wrong")

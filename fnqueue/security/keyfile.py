@@ -171,8 +171,8 @@ def _create(target: Path, text: str) -> bool:
         ) from None
     except PermissionError:
         raise KeyInvalid(
-            f"the key file {target} cannot be made: this user may not write to the folder {target.parent}; let him, or "
-            "set FNQUEUE_URL to a file in another (the key file lies beside it)"
+            f"the key file {target} cannot be made: this user may not write to the folder {target.parent}; allow it, "
+            "or set FNQUEUE_URL to a file in another (the key file lies beside it)"
         ) from None
     except OSError as error:
         raise KeyInvalid(f"the key file {target} cannot be made: {error.strerror}") from None
