@@ -35,13 +35,13 @@ class FnQueueCommand(BaseCommand):
         self._called_from_command_line = True
         options, words = django_options(argv[2:])
         try:
-            code = self.run(words, options, program=_program(argv[0], argv[1]))
+            code = self.run(words, options, program=_program(argv[0]))
         finally:
             connections.close_all()
         sys.exit(code)
 
     def print_help(self, prog_name: str, subcommand: str) -> None:
-        self.run(["--help"], django_options(())[0], program=_program(prog_name, subcommand))
+        self.run(["--help"], django_options(())[0], program=_program(prog_name))
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("words", nargs=argparse.REMAINDER)
@@ -50,7 +50,7 @@ class FnQueueCommand(BaseCommand):
         """By `call_command("fnqueue", "tasks")`. Raises SystemExit with the exit code, unless it is 0."""
         words = [str(word) for word in options.pop("words")]
         with redirect_stdout(self.stdout._out), redirect_stderr(self.stderr._out):
-            code = self.run(words, argparse.Namespace(**options), program=_program("manage.py", "fnqueue"))
+            code = self.run(words, argparse.Namespace(**options), program=_program("manage.py"))
         if code:
             sys.exit(code)
 
@@ -77,5 +77,5 @@ def _click(words: Sequence[str], program: str, **about: Any) -> int:
     return 0
 
 
-def _program(path: str, subcommand: str) -> str:
-    return f"{os.path.basename(path)} {subcommand}"
+def _program(path: str) -> str:
+    return f"{os.path.basename(path)} fnqueue"

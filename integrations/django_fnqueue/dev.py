@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from django_fnqueue.project import command_line
@@ -18,6 +20,7 @@ from fnqueue.cli.together import Together, check_port
 def dev(ctx: click.Context, /, host: str, port: int, concurrency: int | None) -> None:
     """Run web and worker together, and reload both when a source file changes."""
     check_port(host, port)
+    os.environ["PYTHONUNBUFFERED"] = "1"  # noqa: TID251 - runserver starts another Python, whose lines would wait
     shown = f"[{host}]" if ":" in host else host
     web = command_line("runserver", f"{shown}:{port}")
     worker = command_line("fnqueue", "worker", "--reload", "--log-format", "text")

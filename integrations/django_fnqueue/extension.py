@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.core.signals import setting_changed
 
 from django_fnqueue import refusals, requests
@@ -151,8 +152,14 @@ class FnQueue(CoreFnQueue):
         return super().load_principal(function)
 
     def to_principal(self, who: Any) -> Principal:
-        """A user of Django's as a principal."""
-        return principal_of(who)
+        """A user of Django's as a principal. Asks the database for the user's groups."""
+        try:
+            return principal_of(who)
+        except SynchronousOnlyOperation:
+            raise OptionInvalid(
+                "a user's groups cannot be loaded on an event loop: make the principal in a thread, as in\n"
+                "with fn.as_principal(await sync_to_async(fn.to_principal)(user)): ..."
+            ) from None
 
     def _choose_loader(self) -> None:
         # A principal of the project's own making has rights that Django's user does not: comparing the two would

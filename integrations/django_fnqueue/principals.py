@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured, ValidationError
 
 from fnqueue.errors import OptionInvalid
 from fnqueue.security.principal import ANONYMOUS, Principal
@@ -21,9 +21,7 @@ FLAGS = {"is_staff": "staff", "is_superuser": "superuser"}
 
 def principal_of(user: Any) -> Principal:
     """A user as a principal; nobody for AnonymousUser. Raises OptionInvalid for what is no saved user."""
-    if _is_anonymous(user):
-        return ANONYMOUS
-    return _principal(user, _names(user, _groups(user)))
+    return ANONYMOUS if _is_anonymous(user) else _principal(user, _names(user, _groups(user)))
 
 
 async def aprincipal_of(user: Any) -> Principal:
@@ -58,6 +56,8 @@ def loader() -> Callable[[str], Principal | None] | None:
     """id -> the project's user as a principal. None: the project has no users of Django's."""
     try:
         get_user_model()
+    except AppRegistryNotReady:
+        pass  # a call before django.setup(), which no worker is
     except ImproperlyConfigured:
         return None
     return load_user

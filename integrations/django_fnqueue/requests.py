@@ -19,14 +19,30 @@ from django_fnqueue.principals import aprincipal_of, may_act, principal_of
 from fnqueue.errors import OptionInvalid
 from fnqueue.security.principal import Principal
 
+ON_A_LOOP = (
+    "whoever is logged in cannot be asked of the database on an event loop: in async views write "
+    "`await task.adefer(...)`, and `await sync_to_async(...)(...)` around what has no such form"
+)
+
 
 class _Seen:
-    """A request until its end. The contexts of whatever it started hold this, and not the request."""
+    """A request until its end, and who was found there: many calls of one request ask for their user's groups once.
 
-    __slots__ = ("request",)
+    The contexts of whatever the request started hold this, and not the request.
+    """
+
+    __slots__ = ("found", "request")
 
     def __init__(self, request: Any) -> None:
         self.request: Any = request
+        self.found: list[tuple[Any, Principal | None]] = []  # by the user object: login() puts another one there
+
+    def lookup(self, user: Any) -> tuple[Principal | None] | None:
+        return next(((principal,) for known, principal in self.found if known is user), None)
+
+    def note(self, user: Any, principal: Principal | None) -> Principal | None:
+        self.found.append((user, principal))
+        return principal
 
 
 _seen: ContextVar[_Seen | None] = ContextVar("fnqueue_django_request", default=None)
@@ -40,7 +56,7 @@ def remembered(request: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        seen.request = None
+        seen.request, seen.found = None, []
         # Not reset(token): under ASGI the way back may lead through another context than the way in.
         _seen.set(before)
 
@@ -56,21 +72,30 @@ def in_request() -> bool:
 
 
 def request_principal() -> Principal | None:
-    """Who is logged in, by `request.user`. Raises OptionInvalid on an event loop, where nothing may be loaded."""
-    user = getattr(current_request(), "user", None)
+    """Who is logged in, by `request.user`. Raises OptionInvalid on an event loop that adefer did not ask before."""
+    seen = _seen.get()
+    user = getattr(seen.request, "user", None) if seen is not None else None
+    if seen is None or user is None:
+        return None
+    known = seen.lookup(user)
+    if known is not None:
+        return known[0]
     try:
-        return principal_of(user) if user is not None and may_act(user) else None
+        return seen.note(user, principal_of(user) if may_act(user) else None)
     except SynchronousOnlyOperation:
-        raise OptionInvalid(
-            "defer() in an async view cannot ask the database who is logged in: write `await task.adefer(...)`"
-        ) from None
+        raise OptionInvalid(ON_A_LOOP) from None
 
 
 async def arequest_principal() -> Principal | None:
     """The same by `request.auser()`."""
-    request = current_request()
-    user = getattr(request, "user", None)
+    seen = _seen.get()
+    given = user = getattr(seen.request, "user", None) if seen is not None else None
+    if seen is None or user is None:
+        return None
+    known = seen.lookup(given)
+    if known is not None:
+        return known[0]
     # A user that somebody put there, as login() and Django REST framework do, counts: `auser` would not know it.
-    if isinstance(user, SimpleLazyObject) and hasattr(request, "auser"):
-        user = await request.auser()
-    return await aprincipal_of(user) if user is not None and may_act(user) else None
+    if isinstance(given, SimpleLazyObject) and hasattr(seen.request, "auser"):
+        user = await seen.request.auser()
+    return seen.note(given, await aprincipal_of(user) if may_act(user) else None)

@@ -217,6 +217,30 @@ def test_the_options_of_every_django_command_count_and_exit_codes_pass(mysite, t
 
 
 @pytest.mark.system
+def test_another_queue_of_the_project_has_a_worker_of_its_own(mysite):
+    (mysite / "shop" / "reports.py").write_text(
+        "from django_fnqueue import FnQueue\nfrom fnqueue.policies import public\n"
+        'reports = FnQueue(setting="REPORTS", url="sqlite:///reports.db")\n'
+        '@reports.task(policy=public)\ndef monthly() -> str:\n    return "done"\n'
+    )
+    assert manage(mysite, "shell", "-c", "from shop import reports; reports.monthly.defer()").returncode == 0
+    words = ("fnqueue", "worker", "--app", "shop.reports:reports", "--burst", "--log-format", "text")
+    done = manage(mysite, *words)
+    assert "SUCCESS shop.reports.monthly" in done.stderr, done.stderr
+    assert str(mysite / "reports.db") in done.stderr
+
+
+@pytest.mark.system
+def test_a_model_module_may_define_tasks(mysite):
+    (mysite / "shop" / "models.py").write_text(
+        "from django.db import models\nfrom django_fnqueue import fn\nfrom fnqueue.policies import public\n"
+        "class Photo(models.Model):\n    pass\n"
+        "@fn.task(policy=public)\ndef count() -> int:\n    return 7\n"
+    )
+    assert "shop.models.count" in manage(mysite, "fnqueue", "tasks").stdout
+
+
+@pytest.mark.system
 def test_help_lists_all_commands_and_those_of_one(mysite):
     for words in (("fnqueue", "--help"), ("help", "fnqueue"), ("fnqueue",)):
         done = manage(mysite, *words)
@@ -297,6 +321,7 @@ def test_dev_runs_web_and_worker_and_reloads_both(mysite, tmp_path):
         dev.until_it_says("worker |   runs")
         address = f"http://127.0.0.1:{port}"
         dev.until(lambda: answers(address))
+        dev.until_it_says(f"web    | Starting development server at {address}/")
         assert result(dev, address) == "7, VERSION"
         step = itertools.count()
 

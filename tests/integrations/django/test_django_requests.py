@@ -11,9 +11,10 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth import alogin, get_user_model, login
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied
+from django.db import connection
 from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client
-from django.test.utils import override_settings
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.urls import clear_url_caches, include, path
 
 import fnqueue
@@ -151,12 +152,53 @@ def test_defer_on_an_event_loop_says_to_write_adefer(fn, view, ada, whoami):
     assert aget(ada).content == b"told"
 
 
+def test_once_adefer_knows_the_caller_the_rest_of_an_async_view_does_too(fn, drain, view, ada, whoami):
+    @view
+    async def page(request):
+        return JsonResponse({"status": fn.status_url(await whoami.adefer())})
+
+    drain()
+    status = aget(ada).json()["status"]
+    client = Client()
+    client.force_login(ada)
+    assert client.get(status).json()["state"] == "PENDING"
+    assert Client().get(status).status_code == 404
+
+
+def test_many_calls_of_one_request_ask_for_the_users_groups_once(fn, view, ada, whoami):
+    asked = []
+
+    @view
+    def page(request):
+        with CaptureQueriesContext(connection) as queries:
+            fn.defer_many(whoami, [()] * 20)
+            whoami.defer()
+        asked.extend(each["sql"] for each in queries if "auth_group" in each["sql"])
+        return HttpResponse()
+
+    assert get(ada).status_code == 200
+    assert len(asked) == 1
+
+
+def test_a_user_given_to_as_principal_on_an_event_loop_is_told_how(fn, drain, ada, whoami):
+    async def call():
+        with pytest.raises(OptionInvalid, match=r"sync_to_async\(fn.to_principal\)\(user\)"):
+            fn.as_principal(ada).__enter__()
+        with fn.as_principal(await sync_to_async(fn.to_principal)(ada)):
+            return await whoami.adefer()
+
+    handle = asyncio.run(call())
+    drain()
+    assert handle.result() == ["user", str(ada.pk), "editor", "staff"]
+
+
 def test_who_just_logged_in_is_the_caller(fn, drain, view, ada, whoami):
     handles = []
     other = User.objects.create_user("grace")
 
     @view
     def page(request):
+        handles.append(whoami.defer())
         assert request.user == other
         login(request, ada, backend="django.contrib.auth.backends.ModelBackend")
         handles.append(whoami.defer())
@@ -164,7 +206,7 @@ def test_who_just_logged_in_is_the_caller(fn, drain, view, ada, whoami):
 
     assert get(other).status_code == 200
     drain()
-    assert handles[0].result()[1] == str(ada.pk)
+    assert [handle.result()[1] for handle in handles] == [str(other.pk), str(ada.pk)]
 
 
 def test_who_just_logged_in_is_the_caller_on_an_event_loop_too(fn, drain, view, ada, whoami):
@@ -172,14 +214,14 @@ def test_who_just_logged_in_is_the_caller_on_an_event_loop_too(fn, drain, view, 
 
     @view
     async def page(request):
-        assert (await request.auser()).is_anonymous
+        handles.append(await whoami.adefer())
         await alogin(request, ada, backend="django.contrib.auth.backends.ModelBackend")
         handles.append(await whoami.adefer())
         return HttpResponse()
 
     assert aget().status_code == 200
     drain()
-    assert handles[0].result()[1] == str(ada.pk)
+    assert [handle.result()[1] for handle in handles] == ["anonymous", str(ada.pk)]
 
 
 def test_a_user_that_somebody_put_into_the_request_counts_as_with_token_authentication(fn, drain, view, ada, whoami):

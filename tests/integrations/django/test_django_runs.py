@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import pytest
 from django.test.utils import override_settings
 
+from tests.commands import environment
 from tests.integrations.django.newsstand.tasks import add
 
 
@@ -29,3 +34,34 @@ def test_changed_settings_count_at_the_next_use_and_the_old_queue_is_let_go(on_d
         assert on_disk.runtime() is not before
     assert on_disk.runtime() is not before
     assert on_disk.runtime().engine.path == str(tmp_path / "queue.db")
+
+
+LAZY = """
+from django_fnqueue import fn
+from fnqueue.policies import public, authenticated
+
+@fn.task(name="shop.early", policy=authenticated)
+def early(): ...
+
+with fn.as_service("x"):
+    try:
+        early.defer()
+    except Exception as error:
+        print(type(error).__name__, error)
+
+from django.conf import settings
+settings.configure(FNQUEUE={"URL": "sqlite://"}, USE_TZ=True)
+with fn.as_service("x"):
+    print(len(early.defer().id))
+"""
+
+
+@pytest.mark.system
+def test_tasks_may_be_defined_before_django_knows_its_settings_and_a_call_says_what_is_missing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-Wd", "-c", LAZY], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=40
+    )
+    assert done.stderr == ""
+    said = done.stdout.splitlines()
+    assert said[0] == "DjangoNotConfigured fnqueue needs Django's settings here, and DJANGO_SETTINGS_MODULE is not set."
+    assert said[-1] == "26"
