@@ -51,13 +51,13 @@ _KINDS = {
     r"\bpid \d+": r"pid \d+",
     r"\bpython 3\.\d+\.\w+": r"python 3\.\d+\.\w+",
     r"\b\d+ ms\b": r"[\d.]+ m?s",
-    r"\bwaited \d\.\d s\b": r"waited [\d.]+ m?s",
+    r"\b\d\.\d s\b": r"[\d.]+ m?s",
     r"\bin \d\.\d\ds": r"in [\d.]+s",  # pytest's
 }
 _DIFFERS = re.compile(f"({'|'.join([re.escape('...'), *_KINDS])})")
 
-#: Of the web process and of the worker, once each time that they begin.
-RESTARTED = ("Restarting with", ", pid ")
+#: Of Flask's web process, of Django's, and of the worker: said once each time that they begin.
+RESTARTED = ("Restarting with", "Starting development server", ", pid ")
 
 
 class Trouble(AssertionError):
@@ -145,7 +145,7 @@ class Project:
                 raise Trouble(block.where, f"changes {block.file}, which the page has not made")
             text = merged(path.read_text(), text) if path.suffix == ".py" else path.read_text() + text
         path.parent.mkdir(parents=True, exist_ok=True)
-        reloads = self._reloading() if path.exists() and path.suffix == ".py" else []
+        reloads = self._reloading() if path.exists() and re.fullmatch(r"(?!test).*\.py", path.name) else []
         path.write_text(text)
         if path.suffix == ".py":
             try:
@@ -153,12 +153,20 @@ class Project:
             except SyntaxError as error:
                 raise Trouble(block.where, f"{block.file} is no Python: {error}") from None
         for running, said in reloads:
-            self._until(block, running, lambda now, said=said: all(now.count(each) > said[each] for each in said))
+            self._until_reloaded(block, running, said)
+
+    def _until_reloaded(self, block: Block, running: Running, said: dict[str, int]) -> None:
+        """A file that only one of the processes has imported starts only that one anew: the others get a moment."""
+        self._until(block, running, lambda now: any(now.count(word) > times for word, times in said.items()))
+        end = time.monotonic() + 3
+        while time.monotonic() < end and any(running.said.count(word) == times for word, times in said.items()):
+            time.sleep(0.05)
+        self._until_it_serves(block, running)
 
     def _reloading(self) -> list[tuple[Running, dict[str, int]]]:
         """Of each server that watches its files: how often it has said what it says when it starts anew."""
         dev = [each for each in self.running if " dev" in each.command and each.process.poll() is None]
-        return [(each, {word: each.said.count(word) for word in RESTARTED}) for each in dev]
+        return [(each, {word: each.said.count(word) for word in RESTARTED if word in each.said}) for each in dev]
 
     def _snippet(self, block: Block) -> None:
         if self.session is None:

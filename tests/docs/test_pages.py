@@ -19,6 +19,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from django_fnqueue.cli import cli as django_cli
 from flask_fnqueue.cli import cli as flask_cli
 from fnqueue.cli.main import cli
 from fnqueue.settings import NOT_SETTINGS, names
@@ -32,6 +33,7 @@ ALL_TEXT = {each.name: each.text for each in pages()}
 #: page -> why some of its blocks are not run. A new one is to be thought about, so it is to be written here, too.
 NOT_RUN: dict[str, list[str]] = {
     "README.md": ["CI runs both by themselves"],
+    "docs/tutorial-django.md": ["the tests have a virtualenv already"],
     "docs/tutorial-flask.md": ["the tests have a virtualenv already"],
 }
 
@@ -45,7 +47,7 @@ def test_a_reader_can_follow_the_page_from_its_first_block_to_its_last(name, tmp
     if shutil.which("curl") is None:
         pytest.skip("the pages ask their servers with curl, which is not installed")
     here = page(name)
-    work = "home/ada" if "mkdir " in here.text else "home/ada/shop"
+    work = "home/ada" if re.search(r"^cd |&& cd ", here.text, re.M) else "home/ada/shop"
     with Project(tmp_path, Path(work)) as project:
         for block in here.blocks():
             project.do(block)
@@ -77,8 +79,10 @@ def inline_commands() -> list[tuple[str, str]]:
     found = set()
     for each in pages():
         lines = [command for block in each.blocks() if is_shell(block) for command, _ in commands(block)]
-        lines += re.findall(r"`((?:flask|fnqueue|make|python manage\.py) [^`\n]*)`", each.prose)
-        found |= {(each.name, line) for line in lines if re.match(r"(flask|fnqueue|make) ", line)}
+        lines += re.findall(r"`((?:flask|fnqueue|make|python manage\.py fnqueue) [^`\n]*)`", each.prose)
+        found |= {
+            (each.name, line) for line in lines if re.match(r"(flask|fnqueue|make|python manage.py fnqueue) ", line)
+        }
     return sorted(found)
 
 
@@ -89,6 +93,8 @@ def test_a_command_in_a_page_is_one(name, line):
         assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.M)
         return
     group: click.Group = cli
+    if program == "python":
+        group, words = django_cli, words[2:]
     if program == "flask":
         words = words[2:] if words[0] == "--app" else words
         if words[0] != "fnqueue":
