@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -414,8 +416,23 @@ def test_calls_whose_connection_is_collected_as_garbage_are_dropped_when_the_nex
     thread.start()
     thread.join()
     gc.collect()
+    assert handles[0].held  # garbage is collected at any moment, also where a lock is held that dropping needs
     current_transaction()
     assert not handles[0].held
+
+
+def test_a_child_that_was_forked_inside_atomic_gives_up_no_call_of_its_parents(note, drain, seen):
+    with atomic():
+        handle = note.defer(1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # other tests may have left threads
+            child = os.fork()
+        if child == 0:
+            connection.run_on_commit.clear()
+            os._exit(0 if handle.held else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    drain()
+    assert seen == [1]
 
 
 def test_what_a_task_defers_inside_atomic_is_held_too(fn, note, drain, seen):
