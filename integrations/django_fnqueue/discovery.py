@@ -15,6 +15,11 @@ from django_fnqueue.extension import FnQueue
 from fnqueue.errors import SettingsInvalid
 
 MODULE = "tasks"
+#: Somebody else's app may have such a module for another queue, which is not installed here.
+NOTE = (
+    "fnqueue imports the module `tasks` beside each installed app. To import others, and only those, name them: "
+    'FNQUEUE = {"IMPORTS": ["shop.tasks"]}'
+)
 
 
 def import_tasks(fn: FnQueue) -> list[str]:
@@ -24,7 +29,11 @@ def import_tasks(fn: FnQueue) -> list[str]:
         for name in wanted:
             importlib.import_module(name)
         return wanted
-    autodiscover_modules(MODULE)
+    try:
+        autodiscover_modules(MODULE)
+    except Exception as error:
+        error.add_note(NOTE)
+        raise
     return [f"{config.name}.{MODULE}" for config in apps.get_app_configs() if config.name != "django_fnqueue"]
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 from django.core.checks import run_checks
 from django.test.utils import override_settings
 
 from django_fnqueue import FnQueue
-from django_fnqueue.checks import check_queue
+from django_fnqueue.checks import NUMBERS, check_queue
 from django_fnqueue.middleware import FnQueueMiddleware
 from fnqueue.policies import authenticated, from_schedule, public, role, service
+from fnqueue.runtime import FaultKind
 from fnqueue.security.keyring import new_key
 from tests.integrations.django.conftest import MIDDLEWARE
 
@@ -63,6 +66,10 @@ def test_every_fault_that_a_worker_refuses_to_start_for_is_an_error_of_the_check
         faults = fn.make().faults()
         assert len(faults) == 3
         assert {each.msg for each in run_checks(tags=["fnqueue"])} == set(faults)
+
+
+def test_every_kind_of_fault_has_a_number():
+    assert set(NUMBERS) == set(get_args(FaultKind))
 
 
 def test_a_misspelled_setting_is_told_with_the_one_that_was_meant():

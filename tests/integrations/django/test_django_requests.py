@@ -304,6 +304,52 @@ def test_while_an_answer_is_streamed_nobody_is_logged_in(fn, view, ada, private)
     assert "nobody is logged in here (no request)" in seen[0]
 
 
+def test_while_an_answer_is_streamed_under_asgi_nobody_is_logged_in(fn, view, ada, private):
+    @view
+    async def page(request):
+        async def pages():
+            with pytest.raises(PermissionDenied):
+                await private.adefer()
+            yield b"end"
+
+        await private.adefer()
+        return StreamingHttpResponse(pages())
+
+    async def ask():
+        client = AsyncClient()
+        await client.aforce_login(ada)
+        answer = await client.get("/")
+        return b"".join([part async for part in answer.streaming_content])
+
+    assert asyncio.run(ask()) == b"end"
+
+
+def test_a_task_of_asyncio_that_outlives_its_request_does_not_act_for_whoever_started_it(fn, view, ada, private):
+    kept = []
+
+    @view
+    async def page(request):
+        await private.adefer()
+
+        async def later():
+            await asyncio.sleep(0)
+            while current_request() is not None:
+                await asyncio.sleep(0.01)
+            await private.adefer()
+
+        kept.append(asyncio.create_task(later()))
+        return HttpResponse()
+
+    async def ask():
+        client = AsyncClient()
+        await client.aforce_login(ada)
+        assert (await client.get("/")).status_code == 200
+        with pytest.raises(PermissionDenied):
+            await kept[0]
+
+    asyncio.run(ask())
+
+
 def test_a_thread_that_outlives_its_request_does_not_act_for_whoever_started_it(fn, view, ada, private):
     go, seen = threading.Event(), []
     threads = []
