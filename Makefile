@@ -50,7 +50,8 @@ unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-full: $(VENV)/.dev
-	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest tests/system tests/schedule tests/integrations/*/*random* -s
+	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest -s tests/system tests/schedule tests/scheduling \
+	  tests/integrations/*/*random*
 
 # docs/settings.md and docs/cli.md, from the code.
 docs: $(VENV)/.dev

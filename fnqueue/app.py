@@ -13,9 +13,9 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
 
-from fnqueue.context import TaskContext, running
+from fnqueue.context import running
 from fnqueue.errors import ArgumentError, NotATask, OptionInvalid, SomeNotSent
 from fnqueue.hooks import Hooks
 from fnqueue.middleware import Middleware
@@ -24,6 +24,7 @@ from fnqueue.registry import Registry
 from fnqueue.security.policy import check_arguments, check_policy
 from fnqueue.security.principal import ANONYMOUS, Principal, service
 from fnqueue.task.batch import Batch
+from fnqueue.task.decorators import BoundTaskDecorator, TaskDecorator
 from fnqueue.task.handle import Handle, Hold, Result
 from fnqueue.task.mistakes import no_attribute_of_queue, not_a_task, not_settings
 from fnqueue.task.options import TaskKeywords, TaskOptions, unknown_option
@@ -34,38 +35,18 @@ if TYPE_CHECKING:
     from fnqueue.dispatch import Prepared
     from fnqueue.held import Held, Transaction
     from fnqueue.runtime import Runtime
+    from fnqueue.scheduling.book import ScheduleBook
 
 P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E")
+T = TypeVar("T")
 
 NOBODY = {
     True: "; nobody is logged in.",
-    False: (
-        "; nobody is logged in here (no request).\n"
-        'Wrap it: with fn.as_principal(user): ...   or   with fn.as_service("import"): ...'
-    ),
+    False: "; nobody is logged in here (no request).\n"
+    'Wrap it: with fn.as_principal(user): ...   or   with fn.as_service("import"): ...',
 }
-
-
-class TaskDecorator(Protocol):
-    """What `@fn.task(...)` returns: keeps the function's own parameters for `defer`."""
-
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
-
-
-class BoundTaskDecorator(Protocol):
-    """The same for `bind=True`: callers do not pass the context."""
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[TaskContext, P], Coroutine[Any, Any, R]], /
-    ) -> Task[P, R, Coroutine[Any, Any, R]]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[TaskContext, P], R], /) -> Task[P, R, R]: ...
 
 
 class FnQueue:
@@ -136,6 +117,36 @@ class FnQueue:
                 check_arguments(policy, inspect.signature(function).parameters, task=task.name)
         self.registry.add(task)
         return task
+
+    # ---------------------------------------------------------------- schedules
+
+    def schedule(
+        self,
+        expression: str,
+        *,
+        timezone: str = "UTC",
+        name: str | None = None,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Callable[[T], T]:
+        """Call a task by the calendar, above `@fn.task`. Needs a store, and a worker or `fnqueue schedule run`.
+
+        expression: rate(5 minutes), cron() of six fields or at(), as Amazon EventBridge Scheduler has them. name: the
+        task's, if none is given. args, kwargs: `SCHEDULED_TIME`, `SCHEDULE_NAME` of `fnqueue.schedule`: what is known
+        when it fires. options: those of `Schedule` and of `task.using`. Raises ExpressionInvalid, OptionInvalid.
+        """
+        from fnqueue.scheduling.declared import declares  # not at the top: most applications have no schedule
+
+        said = {"timezone": timezone, "name": name, "args": args, "kwargs": kwargs, **options}
+        return declares(self.registry.schedule, expression, said)
+
+    @property
+    def schedules(self) -> ScheduleBook:
+        """Put, look at, pause and run schedules of this application."""
+        from fnqueue.scheduling.book import ScheduleBook  # not at the top: see `schedule`
+
+        return ScheduleBook(self.runtime)
 
     # ---------------------------------------------------------------- deferring
 

@@ -63,6 +63,14 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
         return self.claim.winner if self.claim is not None and self.claim.winner != self.id else None
 
 
+class Tick(msgspec.Struct, frozen=True):
+    """The fire of a schedule that makes a call: whoever makes it again, after a crash, makes it with the same id."""
+
+    id: str
+    schedule: str
+    time: str
+
+
 class SendPowers(msgspec.Struct, frozen=True, kw_only=True):
     keys: Callable[[], KeyRing]
     environment: str
@@ -94,17 +102,23 @@ class Dispatch:
         principal: Principal,
         *,
         hint: str,
+        tick: Tick | None = None,
     ) -> Prepared:
         """Everything but the send. `hint` is said when a policy denies and nobody is logged in."""
         wire = self._check(task, args, kwargs)
         self._authorise(task, args, kwargs, principal, hint)
         if not self._powers.middleware:
             call = OutgoingCall(task=task.name, args=args, kwargs=kwargs, queue=task.queue, principal=principal)
-            return self._seal(task, call, wire)
-        return self._through_middleware(task, args, kwargs, principal)
+            return self._seal(task, call, wire, tick)
+        return self._through_middleware(task, args, kwargs, principal, tick)
 
     def _through_middleware(
-        self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], principal: Principal
+        self,
+        task: Task[Any, Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        principal: Principal,
+        tick: Tick | None,
     ) -> Prepared:
         sealed: list[Prepared] = []
 
@@ -112,7 +126,7 @@ class Dispatch:
             wire = self._check(task, changed.args, changed.kwargs)
             if _is_changed(changed, args, kwargs, principal):
                 self._authorise(task, changed.args, changed.kwargs, changed.principal, hint="")
-            sealed.append(self._seal(task, changed, wire))
+            sealed.append(self._seal(task, changed, wire, tick))
             return sealed[-1]
 
         call = OutgoingCall(task=task.name, args=args, kwargs=dict(kwargs), queue=task.queue, principal=principal)
@@ -157,17 +171,19 @@ class Dispatch:
 
     # ---------------------------------------------------------------- seal
 
-    def _seal(self, task: Task[Any, Any, Any], call: OutgoingCall, wire: Wire) -> Prepared:
+    def _seal(self, task: Task[Any, Any, Any], call: OutgoingCall, wire: Wire, tick: Tick | None) -> Prepared:
         powers, options = self._powers, task.call_options
         now = powers.clock.now()
         queue, delay = self._physical(task, call.queue), self._delay(task, now)
         not_before = now + delay if delay else None
         expires = max(now, not_before or 0) + (options.expires_seconds or task.options.expires_seconds)
-        call_id = new_id(now)
+        call_id = new_id(now) if tick is None else tick.id
         ring = powers.keys()
         sealed: dict[str, Any] = {"args": wire[0], "kwargs": wire[1], "p": call.principal.to_wire()}
         if call.baggage:
             sealed["bg"] = call.baggage
+        if tick is not None:
+            sealed["tk"] = [tick.schedule, tick.time]
         if options.retry is not None:
             sealed["ry"] = retry_of(options.retry).to_wire()
         body = seal(

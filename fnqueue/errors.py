@@ -8,6 +8,7 @@
     │   ├── ArgumentNotSerializable with the path of the value
     │   └── MessageTooLarge         with its size and the limit
     ├── NotATask, TaskNameInvalid, UnknownTask    a task that cannot be registered or found
+    ├── UnknownSchedule
     ├── OptionInvalid               an option of a task or of a call
     │   ├── DelayNeedsStore
     │   └── ExpressionInvalid       of a schedule: rate(), cron(), at()
@@ -137,6 +138,15 @@ class UnknownTask(FnQueueError, LookupError):
             text += f" (modules with tasks: {', '.join(modules)})"
         super().__init__(text + ".")
         self.name, self.nearest = name, tuple(nearest)
+
+
+class UnknownSchedule(FnQueueError, LookupError):
+    """No schedule of this name is in the store."""
+
+    def __init__(self, name: str, names: Sequence[str] = ()) -> None:
+        there = f"there are {', '.join(names[:10])}{', ...' * (len(names) > 10)}" if names else "there is none"
+        super().__init__(f"no schedule named {name!r} is in the store; {there}")
+        self.name = name
 
 
 class OptionInvalid(FnQueueError, ValueError):

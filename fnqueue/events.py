@@ -52,6 +52,25 @@ class CallDropped(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class ScheduleFired(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule made a call for one of its times, and the queue has it. `late_seconds`: after that time."""
+
+    schedule: str
+    task: str
+    time: str
+    id: str
+    late_seconds: float
+
+
+class ScheduleSkipped(msgspec.Struct, frozen=True, kw_only=True):
+    """One or more times of a schedule, from `time` on, make no call: missed, overlapping, or refused."""
+
+    schedule: str
+    task: str
+    time: str
+    reason: str
+
+
 class CallDenied(msgspec.Struct, frozen=True, kw_only=True):
     """A policy said no at defer: nothing was sent."""
 

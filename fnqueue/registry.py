@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fnqueue.errors import TaskNameInvalid, UnknownTask
+from fnqueue.errors import OptionInvalid, TaskNameInvalid, UnknownTask
 from fnqueue.task.task import Task
+
+if TYPE_CHECKING:  # most applications have no schedule, and need not load what they are made of
+    from fnqueue.schedule.schedule import Schedule
 
 
 class Registry:
@@ -14,6 +17,8 @@ class Registry:
 
     def __init__(self) -> None:
         self._tasks: dict[str, Task[Any, Any, Any]] = {}
+        #: What `@fn.schedule` says, by name.
+        self.schedules: dict[str, Schedule] = {}
 
     def add(self, task: Task[Any, Any, Any]) -> None:
         """Raises TaskNameInvalid when another function has the name. A module that was reloaded replaces its own."""
@@ -24,6 +29,16 @@ class Registry:
                 "give one of them another name="
             )
         self._tasks[task.name] = task
+
+    def schedule(self, schedule: Schedule) -> None:
+        """Raises OptionInvalid when another task's, or another one of the same task, has the name."""
+        before = self.schedules.get(schedule.name)
+        if before is not None and before.task != schedule.task:
+            raise OptionInvalid(
+                f"two schedules are named {schedule.name!r}, of {before.task} and of {schedule.task}: "
+                "give one of them another name="
+            )
+        self.schedules[schedule.name] = schedule
 
     def find(self, name: str) -> Task[Any, Any, Any] | None:
         return self._tasks.get(name)

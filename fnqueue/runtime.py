@@ -40,6 +40,7 @@ from fnqueue.task.task import Task
 if TYPE_CHECKING:
     from fnqueue.execution.execute import Executor
     from fnqueue.execution.settle import Settler
+    from fnqueue.state.schedules import KeptSchedules
 
 #: What a fault is about.
 FaultKind = Literal["url", "keys", "environment", "policy", "store", "priority", "queues"]
@@ -198,10 +199,14 @@ class Runtime:
     def _store_faults(self) -> list[str]:
         if self.engine.store is not None:
             return []
+        found = []
         once = [task.name for task in self.registry if task.options.once]
-        if not once:
-            return []
-        return [f"once=True needs a store, and FNQUEUE_STORE_URL is not set: {', '.join(once)}"]
+        if once:
+            found.append(f"once=True needs a store, and FNQUEUE_STORE_URL is not set: {', '.join(once)}")
+        if self.registry.schedules:
+            names = ", ".join(self.registry.schedules)
+            found.append(f"@fn.schedule needs a store, and FNQUEUE_STORE_URL is not set: {names}")
+        return found
 
     def _priority_faults(self) -> list[str]:
         if self.engine.embedded or "*" in self.settings.priority_queues:
@@ -243,6 +248,13 @@ class Runtime:
         return Parked(self.engine.store, self.clock) if self.engine.store else None
 
     @cached_property
+    def schedules(self) -> KeptSchedules | None:
+        from fnqueue.state.schedules import KeptSchedules  # not at the top: few processes have to do with schedules
+
+        store = self.engine.store
+        return KeptSchedules(store, self.clock, self._seal_schedule, self._unseal_schedule) if store else None
+
+    @cached_property
     def dedupe(self) -> Dedupe | None:
         return Dedupe(self.engine.store, self.clock) if self.engine.store else None
 
@@ -255,6 +267,12 @@ class Runtime:
 
     def _unseal_result(self, purpose_id: str, data: bytes) -> bytes:
         return unseal_record(self.ring(), "result", purpose_id, data)
+
+    def _seal_schedule(self, name: str, data: bytes) -> bytes:
+        return seal_record(self.ring(), "schedule", f"{self.settings.environment} {name}", data)
+
+    def _unseal_schedule(self, name: str, data: bytes) -> bytes:
+        return unseal_record(self.ring(), "schedule", f"{self.settings.environment} {name}", data)
 
     def _mac(self, data: bytes) -> bytes:
         return mac(self.ring().primary, "token", data)

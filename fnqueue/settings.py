@@ -135,6 +135,7 @@ NOT_SETTINGS = frozenset(
         "health_file",
         "log_level",
         "max_tasks",
+        "no_schedule",
         "queues",
         "reload",
         "worker_name",

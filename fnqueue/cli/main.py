@@ -22,6 +22,7 @@ COMMANDS = {
     "tasks": ("fnqueue.cli.tasks:tasks", "List registered tasks, or the calls of late."),
     "queues": ("fnqueue.cli.queues:queues", "List, create and purge queues."),
     "dlq": ("fnqueue.cli.dlq:dlq", "Look into dead-letter queues; send back or discard."),
+    "schedule": ("fnqueue.cli.schedule:schedule", "List, preview, pause and run schedules."),
     "keys": ("fnqueue.cli.keys:keys", "Make, list, check and rotate keys."),
     "check": ("fnqueue.cli.check:check", "Say whether web and worker could start, and start nothing."),
     "healthcheck": ("fnqueue.cli.healthcheck:healthcheck", "Exit 0 if the worker beside this is alive."),

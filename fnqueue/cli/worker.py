@@ -41,6 +41,7 @@ class WorkerOptions:
     log_format: str | None
     health_file: str | None
     allow_empty: bool
+    no_schedule: bool
     name: str | None
 
 
@@ -79,6 +80,7 @@ def _env(name: str, text: str) -> dict[str, Any]:
 )
 @click.option("--health-file", type=click.Path(dir_okay=False), **_env("HEALTH_FILE", "Written at every heartbeat."))
 @click.option("--allow-empty", is_flag=True, **_env("ALLOW_EMPTY", "Start without any task."))
+@click.option("--no-schedule", is_flag=True, **_env("NO_SCHEDULE", "Leave schedules to others."))
 @click.option("--name", **_env("WORKER_NAME", "In records and logs; default: host and pid."))
 @click.pass_context
 @reported
@@ -144,6 +146,7 @@ def _make(app: Application, options: WorkerOptions) -> Worker:
         max_tasks=options.max_tasks,
         name=options.name,
         health_file=options.health_file,
+        schedules=not options.no_schedule,
     )
 
 

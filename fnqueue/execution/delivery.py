@@ -58,6 +58,7 @@ class Delivery:
         "started_at",
         "task",
         "task_name",
+        "tick",
         "traceparent",
     )
 
@@ -75,6 +76,7 @@ class Delivery:
         self.opened: Opened | None = None
         self.id: str | None = None  # None until the tag is proven
         self.call: bytes | None = None  # which call it is, once it is read: see `records.call_digest`
+        self.tick = False  # a schedule made it, perhaps twice: it takes effect once, whatever its task says
         self.task: Any = None
         self.task_name: str | None = None
         self.context: TaskContext | None = None

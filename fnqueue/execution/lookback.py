@@ -1,6 +1,6 @@
 """What earlier deliveries left behind: the record of a redelivery, and the right to run of `once`.
 
-A first delivery reads and writes nothing here, but for `once`.
+A first delivery reads and writes nothing here, but for `once` and for the calls of schedules.
 Both functions return the outcome that ends the delivery, or None: it may go on, and `delivery.record` is what it
 starts from. The right to run is asked for before anything is written: a bystander must not look like a crash.
 """
@@ -34,7 +34,7 @@ def look_back(delivery: Delivery, task: Task[Any, Any, Any], powers: Powers) -> 
         return end
     known = delivery.record
     delivery.record = _starting(delivery, known, powers)
-    if task.options.once and powers.replay is not None:
+    if (task.options.once or delivery.tick) and powers.replay is not None:
         end = _take_once(delivery, powers, powers.replay)
     if end is None and powers.results is not None and delivery.redelivered:
         end = _start_again(delivery, powers, powers.results, known)

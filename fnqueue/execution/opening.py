@@ -88,6 +88,7 @@ class Opener:
         return task, sealed
 
     def _recognise(self, delivery: Delivery, sealed: dict[str, Any]) -> None:
+        delivery.tick = "tk" in sealed
         if self._powers.results is not None:  # nothing else keeps it
             delivery.call = call_digest(delivery.task_name or "", sealed)
 

@@ -26,6 +26,8 @@ from fnqueue.events import (
     Events,
     LeaseLost,
     MessageRefused,
+    ScheduleFired,
+    ScheduleSkipped,
     TaskDeadLettered,
     TaskEnded,
     TaskFailed,
@@ -46,6 +48,7 @@ _task = logging.getLogger("fnqueue.task")
 _message = logging.getLogger("fnqueue.message")
 _audit = logging.getLogger("fnqueue.audit")
 _worker = logging.getLogger("fnqueue.worker")
+_schedule = logging.getLogger("fnqueue.schedule")
 
 
 # ---------------------------------------------------------------- subscribing
@@ -161,6 +164,14 @@ def _lease_lost(event: LeaseLost) -> str:
     return f"LEASE LOST {who} in {event.queue}: its visibility is over, so it may run elsewhere; nothing is stored"
 
 
+def _fired(event: ScheduleFired) -> str:
+    return f"{event.schedule} of {event.time} fired {event.task} {event.id}, {_seconds(event.late_seconds)} later"
+
+
+def _skipped(event: ScheduleSkipped) -> str:
+    return f"{event.schedule} of {event.time} does not call {event.task}: {one_line(event.reason)}"
+
+
 def _trouble(event: EngineTrouble) -> str:
     where = f" {event.queue}" if event.queue else ""
     return f"{event.what}{where}: {one_line(event.error)}; again in {_seconds(event.retry_seconds)}"
@@ -215,6 +226,8 @@ _TABLE: tuple[tuple[type[Any], logging.Logger, Callable[[Any], int], Callable[[A
     (WorkerStarted, _worker, _always(logging.DEBUG), lambda event: f"started, on {', '.join(event.queues)}"),
     (WorkerStopping, _worker, _always(logging.INFO), lambda event: f"stopping: {_tasks_run(event.running)}"),
     (WorkerStopped, _worker, _always(logging.INFO), lambda event: f"stopped; {event.released} given back"),
+    (ScheduleFired, _schedule, _always(logging.INFO), _fired),
+    (ScheduleSkipped, _schedule, _always(logging.WARNING), _skipped),
     (EngineTrouble, _worker, _always(logging.WARNING), _trouble),
     (EngineRecovered, _worker, _always(logging.INFO), _recovered),
 )

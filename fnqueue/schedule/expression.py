@@ -73,7 +73,7 @@ class Expression(ABC):
     def __init__(self, bounds: _Bounds) -> None:
         self.text, self.timezone = bounds.text, bounds.timezone
         self.start, self.end = bounds.start, bounds.end
-        self._zone = bounds.zone
+        self.zone = bounds.zone
 
     def after(self, instant: datetime) -> Iterator[datetime]:
         """The occurrences strictly later than `instant`, ascending, in UTC; as long as there are any."""
@@ -109,7 +109,7 @@ class At(Expression):
             self.wall = datetime.fromisoformat(inside)
         except ValueError as error:
             raise FieldFault("time", f"{inside!r}: {error}") from None
-        instant = to_instant(self.wall, self._zone)
+        instant = to_instant(self.wall, self.zone)
         if instant is None:
             raise FieldFault("time", f"{inside!r} does not exist in {self.timezone}: clocks are put forward over it")
         self.instant = instant
@@ -178,8 +178,8 @@ class Cron(Expression):
         if self.start is not None and instant < self.start:
             instant = self.start.astimezone(UTC) - timedelta(microseconds=1)
         # Instants of existing wall times, each the first of its kind, ascend as the wall times do.
-        for wall in self.fields.walls(to_wall(instant, self._zone)):
-            found = to_instant(wall, self._zone)
+        for wall in self.fields.walls(to_wall(instant, self.zone)):
+            found = to_instant(wall, self.zone)
             if found is None or found <= instant:
                 continue
             if self.end is not None and found > self.end:
@@ -187,8 +187,8 @@ class Cron(Expression):
             yield found
 
     def is_occurrence(self, instant: datetime) -> bool:
-        wall = to_wall(_check_aware("instant", instant), self._zone)
-        return self._within(instant) and self.fields.agrees(wall) and to_instant(wall, self._zone) == instant
+        wall = to_wall(_check_aware("instant", instant), self.zone)
+        return self._within(instant) and self.fields.agrees(wall) and to_instant(wall, self.zone) == instant
 
     def describe(self) -> str:
         return describe.cron(self.fields, self.timezone)

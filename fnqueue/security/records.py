@@ -51,7 +51,7 @@ def unseal_record(keyring: KeyRing, purpose: Purpose, context_id: str, sealed: b
     """The data of `seal_record`. Raises EnvelopeError MALFORMED, UNKNOWN_KEY, REVOKED_KEY or UNSEAL."""
     if len(sealed) < 49 or sealed[:1] != _VERSION:
         raise EnvelopeError("MALFORMED", "not a sealed record")
-    key_id = sealed[1:9].decode("latin-1")
+    key_id = sealing_key_id(sealed)
     key = keyring.get(key_id)
     if key is None:
         raise EnvelopeError("UNKNOWN_KEY", f"key {key_id!r} is not in the key ring")
@@ -62,6 +62,11 @@ def unseal_record(keyring: KeyRing, purpose: Purpose, context_id: str, sealed: b
         return cipher.decrypt(_ZERO, sealed[33:], _aad(key, purpose, context_id))
     except InvalidTag:
         raise EnvelopeError("UNSEAL", f"the {purpose} record does not open") from None
+
+
+def sealing_key_id(sealed: bytes) -> str:
+    """The id of the key that a record is sealed with, as it says itself."""
+    return sealed[1:9].decode("latin-1")
 
 
 def _aad(key: KeyRecord, purpose: str, context_id: str) -> bytes:

@@ -115,11 +115,11 @@ class Task(Generic[P, R, C]):
 
     def s(self, *args: Any, **kwargs: Any) -> Signature:
         """A call not yet made. Arguments may be partial: the one before it in a chain gives the first."""
-        return Signature(task=self.name, args=args, kwargs=kwargs, options=self._wire_options())
+        return Signature(task=self.name, args=args, kwargs=kwargs, options=self.wire_options())
 
     def si(self, *args: Any, **kwargs: Any) -> Signature:
         """Immutable: takes nothing from the one before it."""
-        return Signature(task=self.name, args=args, kwargs=kwargs, options=self._wire_options(), immutable=True)
+        return Signature(task=self.name, args=args, kwargs=kwargs, options=self.wire_options(), immutable=True)
 
     # ---- what the machinery asks
 
@@ -143,7 +143,8 @@ class Task(Generic[P, R, C]):
         code = getattr(inspect.unwrap(self.function), "__code__", None)
         return f"{os.path.basename(code.co_filename)}:{code.co_firstlineno}" if code else self.name
 
-    def _wire_options(self) -> dict[str, Any]:
+    def wire_options(self) -> dict[str, Any]:
+        """What `using()` changed, as a signature has it."""
         options = self.call_options
         wire = {name: getattr(options, name) for name in CallOptions.__slots__}
         wire["not_before"] = options.not_before.timestamp() if options.not_before else None

@@ -19,6 +19,7 @@ from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.execute import Run
 from fnqueue.outcome import Outcome
 from fnqueue.runtime import Runtime
+from fnqueue.scheduling.ticking import ScheduleTicker
 from fnqueue.worker.ticker import Ticker, TickerPowers
 
 Raised = Callable[[Delivery, BaseException], None]
@@ -56,14 +57,15 @@ class Hand:
         return None
 
     def due_seconds(self, queues: Sequence[str] = ()) -> float | None:
-        """Until something is due that is hidden, delayed or parked. None: nothing is."""
+        """Until something is due that is hidden, delayed, parked or scheduled. None: nothing is."""
         runtime = self.runtime
         due_seconds = getattr(runtime.engine.broker, "due_seconds", None)
         if due_seconds is None:
             raise FnQueueError("time can be turned only on an engine in memory: fnqueue.testing.in_memory(fn)")
         seconds = [due_seconds(self.served(queues))]
-        if runtime.parked is not None and (due := runtime.parked.next_due()) is not None:
-            seconds.append(max(0.0, due - runtime.clock.now()))
+        for waiting in (runtime.parked, runtime.schedules):
+            if waiting is not None and (due := waiting.next_due()) is not None:
+                seconds.append(max(0.0, due - runtime.clock.now()))
         return min((each for each in seconds if each is not None), default=None)
 
     # ---------------------------------------------------------------- steps
@@ -104,5 +106,6 @@ class Hand:
                     parked=runtime.parked,
                     clock=runtime.clock,
                     events=runtime.events,
+                    schedules=ScheduleTicker(runtime).tick,
                 )
             ).tick()

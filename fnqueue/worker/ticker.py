@@ -1,4 +1,4 @@
-"""What falls due: parked messages are sent, expired records swept. Every worker ticks; nobody leads.
+"""What falls due: schedules fire, parked messages are sent, expired records swept. Every worker ticks; nobody leads.
 
 A parked message is claimed with a lease, sent, then marked sent. A crash between the two makes a copy with the
 same id, which the record of the task absorbs.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fnqueue.broker.base import Broker, Entry
@@ -24,6 +25,10 @@ CLAIM_SECONDS = 60.0
 _log = logging.getLogger("fnqueue.worker")
 
 
+def _none() -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TickerPowers:
     broker: Broker
@@ -32,6 +37,8 @@ class TickerPowers:
     clock: Clock
     events: Events
     tick_seconds: float = 1.0
+    #: Fires what is due of the schedules; how many calls were sent.
+    schedules: Callable[[], int] = _none
 
 
 class Ticker(threading.Thread):
@@ -55,7 +62,7 @@ class Ticker(threading.Thread):
                 self._trouble(None, error)
 
     def tick(self) -> int:
-        """Send what is due; how many were sent."""
+        """Send what is due; how many parked messages were sent."""
         powers = self._powers
         by_queue: dict[str, list[Claimed]] = {}
         for record in powers.parked.due(powers.clock.now(), DUE_AT_ONCE):
@@ -63,6 +70,7 @@ class Ticker(threading.Thread):
             if claim is not None:
                 by_queue.setdefault(claim.queue, []).append(claim)
         sent = sum(self._send(queue, claims) for queue, claims in by_queue.items())
+        self._powers.schedules()
         self._sweep()
         return sent
 

@@ -25,6 +25,8 @@ from fnqueue.execution.plan import Plan
 from fnqueue.execution.settle import Ended
 from fnqueue.outcome import Failed, Outcome, Released
 from fnqueue.runtime import Runtime
+from fnqueue.scheduling.book import ScheduleBook
+from fnqueue.scheduling.ticking import ScheduleTicker
 from fnqueue.worker.groups import Groups
 from fnqueue.worker.health import HealthFile
 from fnqueue.worker.heartbeat import Heartbeat, HeartbeatPowers
@@ -49,7 +51,8 @@ class Worker:
     """Runs the tasks of one runtime until it is stopped. Used once.
 
     `queues`: logical names; None: those of the registered tasks. `burst`: end when nothing is visible.
-    `max_tasks`: end after that many. Raises SettingsInvalid with every fault at once.
+    `max_tasks`: end after that many. `schedules`: fire what falls due of them, too.
+    Raises SettingsInvalid with every fault at once.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Worker:
         max_tasks: int | None = None,
         name: str | None = None,
         health_file: str | None = None,
+        schedules: bool = True,
     ) -> None:
         self.runtime, self.burst, self.max_tasks = runtime, burst, max_tasks
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
@@ -70,6 +74,7 @@ class Worker:
         faults = [fault for faults in start_faults(runtime).values() for fault in faults]
         if faults:
             raise SettingsInvalid(faults)
+        self._schedules = schedules and runtime.schedules is not None
         self._asked = Stopping()
         self._stopping = threading.Event()
         self._health = HealthFile(health_file, self._health_now)
@@ -146,6 +151,7 @@ class Worker:
                 clock=runtime.clock,
                 events=runtime.events,
                 tick_seconds=1.0 if runtime.engine.embedded else 2.0,
+                **({"schedules": ScheduleTicker(runtime).tick} if self._schedules else {}),
             )
         )
 
@@ -176,6 +182,8 @@ class Worker:
 
     def _start(self) -> None:
         self._health.write()
+        if self._schedules:
+            ScheduleBook(lambda: self.runtime).sync()
         self._ticks.begin()
         self._settling.start()
         self._heartbeat.start()
@@ -351,7 +359,9 @@ class Worker:
 def start_faults(runtime: Runtime) -> dict[str, list[str]]:
     """All that a worker refuses to start with, one sentence each, by what they are about. No network."""
     found: dict[str, list[str]] = {str(kind): faults for kind, faults in runtime.faults_by_kind().items()}
-    return {**found, "limits": _limit_faults(runtime)}
+    if any(found.values()):
+        return {**found, "limits": _limit_faults(runtime), "schedules": []}  # the rest needs an engine
+    return {**found, "limits": _limit_faults(runtime), "schedules": ScheduleBook(lambda: runtime).faults()}
 
 
 def _limit_faults(runtime: Runtime) -> list[str]:

@@ -18,13 +18,13 @@ from flask_fnqueue.cli import cli
 from flask_fnqueue.contexts import in_request
 from flask_fnqueue.principals import login_principal, principal_of, uses_flask_login
 from flask_fnqueue.state import EXTENSION, FlaskState
-from fnqueue.app import BoundTaskDecorator, TaskDecorator
 from fnqueue.app import FnQueue as CoreFnQueue
 from fnqueue.dispatch import Prepared
 from fnqueue.errors import AppNotFound, OptionInvalid
 from fnqueue.runtime import Runtime
 from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
+from fnqueue.task.decorators import BoundTaskDecorator, TaskDecorator
 from fnqueue.task.options import Priority, Retry
 from fnqueue.task.task import Task
 

@@ -1,0 +1,1 @@
+"""Schedules at work: kept in the store, and fired by whoever ticks."""

@@ -1,0 +1,150 @@
+"""What falls due: any number of these look, and none leads.
+
+A schedule that is due is claimed with a lease, the calls of its times are sent under derived ids, then its next time
+is written. Killed between the two, another does it again with the same ids, and the record of each call lets it take
+effect once. A tick costs one query per shard, however many schedules there are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from fnqueue.clock import to_datetime
+from fnqueue.errors import ArgumentError, EnvelopeError, FnQueueError, OptionInvalid, PolicyDenied, StoreMissing
+from fnqueue.events import EngineTrouble, ScheduleFired, ScheduleSkipped
+from fnqueue.runtime import Runtime
+from fnqueue.schedule.due import decide
+from fnqueue.schedule.schedule import Schedule
+from fnqueue.scheduling.entry import Entry, read_entry
+from fnqueue.scheduling.firing import Firing
+from fnqueue.security.ids import milliseconds
+from fnqueue.state.results import TERMINAL
+from fnqueue.state.schedules import Kept
+
+LEASE_SECONDS: Final = 60.0
+#: Such a fire cannot be made good by trying again: its time is given up, and said to be.
+_FINAL: Final = (ArgumentError, PolicyDenied, OptionInvalid)
+_log = logging.getLogger("fnqueue.schedule")
+
+
+class ScheduleTicker:
+    """One thread at a time. Raises StoreMissing where there is no store."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        if runtime.schedules is None:
+            raise StoreMissing("a schedule")
+        self._runtime, self._kept = runtime, runtime.schedules
+        self._firing = Firing(runtime)
+
+    def tick(self) -> int:
+        """Fire what is due; how many calls were sent. Raises a store's errors."""
+        fired = 0
+        for record in self._kept.due(self._runtime.clock.now()):
+            kept = self._kept.open(record)
+            entry = read_entry(kept.data) if kept is not None else None
+            # What is of another deploy, or another application on this store, is left to whoever knows its task.
+            if kept is None or entry is None or self._runtime.registry.find(entry.schedule.task) is None:
+                continue
+            fired += self._look_at(kept, entry)
+        return fired
+
+    def _look_at(self, kept: Kept, entry: Entry) -> int:
+        now = to_datetime(self._runtime.clock.now())
+        due = entry.due
+        if due is None or due > now.timestamp() + 0.001:
+            # Its place in the index is not sealed: whoever can write to the store can have it looked at too soon.
+            self._kept.put(kept.name, kept.data, due=due, over=kept)
+            return 0
+        claimed = self._kept.claim(kept, lease_seconds=LEASE_SECONDS)
+        if claimed is None:
+            return 0
+        try:
+            return self._fire(claimed, entry, now)
+        except FnQueueError as error:
+            # The claim lapses, and somebody tries again, with the same ids; in the end the misfire policy decides.
+            self._trouble(entry, error)
+            return 0
+        except Exception as error:
+            _log.exception("schedule %s failed to fire", kept.name)
+            self._trouble(entry, error)
+            return 0
+
+    def _fire(self, claimed: Kept, entry: Entry, now: datetime) -> int:
+        assert entry.next is not None
+        schedule = entry.schedule
+        due = decide(schedule, entry.expression(), since=entry.next, now=now)
+        if due.missed is not None:
+            self._skipped(entry, due.missed, f"missed (misfire={schedule.misfire!r})")
+        sent: list[tuple[datetime, str]] = []
+        last_id = entry.last_id
+        for time in due.times:
+            if schedule.overlap == "skip" and self._runs_still(schedule, last_id, now):
+                self._skipped(entry, time, "the call of the time before it has not ended (overlap='skip')")
+                continue
+            call_id = self._send(claimed, entry, time, now)
+            if call_id is not None:
+                sent.append((time, call_id))
+                last_id = call_id
+        self._advance(claimed, entry, due.next, sent)
+        return len(sent)
+
+    def _send(self, claimed: Kept, entry: Entry, time: datetime, now: datetime) -> str | None:
+        """The call's id; None: it is refused for good. Raises what trying again may mend."""
+        try:
+            prepared = self._firing.prepare(entry.schedule, time, sealed=claimed.sealed)
+        except (*_FINAL, EnvelopeError) as error:
+            self._skipped(entry, time, str(error))
+            return None
+        for _, failure in self._runtime.transmit([prepared]):
+            raise failure
+        self._runtime.events.publish(
+            ScheduleFired(
+                schedule=entry.schedule.name,
+                task=entry.schedule.task,
+                time=time.isoformat(),
+                id=prepared.id,
+                late_seconds=(now - time).total_seconds(),
+            )
+        )
+        return prepared.id
+
+    def _advance(
+        self, claimed: Kept, entry: Entry, following: datetime | None, sent: Sequence[tuple[datetime, str]]
+    ) -> None:
+        """Refused where it was changed or claimed anew meanwhile: then that stands, and the ids absorb a repetition."""
+        if following is None and entry.schedule.delete_after_completion:
+            self._kept.delete(claimed)
+            return
+        last, last_id = sent[-1] if sent else (entry.last, entry.last_id)
+        changed = entry.changed(next=following, last=last, last_id=last_id)
+        self._kept.put(claimed.name, changed.to_json(), due=changed.due, over=claimed)
+
+    def _runs_still(self, schedule: Schedule, last_id: str, now: datetime) -> bool:
+        results = self._runtime.results
+        if not last_id or results is None:
+            return False
+        record = results.read(last_id)
+        if record is not None and record.readable:
+            return record.state not in TERMINAL
+        # Nothing is recorded of a call before it ends, or has run for a while: it is in the queue, until it expires.
+        expires = schedule.options.get("expires_seconds") or self._firing.task(schedule).options.expires_seconds
+        return now.timestamp() < milliseconds(last_id) / 1000 + float(expires)
+
+    def _skipped(self, entry: Entry, time: datetime, reason: str) -> None:
+        schedule = entry.schedule
+        self._runtime.events.publish(
+            ScheduleSkipped(schedule=schedule.name, task=schedule.task, time=time.isoformat(), reason=reason)
+        )
+
+    def _trouble(self, entry: Entry, error: Exception) -> None:
+        self._runtime.events.publish(
+            EngineTrouble(
+                what=f"schedule {entry.schedule.name}",
+                queue=None,
+                error=str(error) or type(error).__name__,
+                retry_seconds=LEASE_SECONDS,
+            )
+        )

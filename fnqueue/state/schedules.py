@@ -1,0 +1,147 @@
+"""Schedules as the store keeps them: sealed, by name, each with the moment at which somebody must look at it.
+
+Only that moment is in the clear, as a place in an index; what is written there decides nothing but when it is looked
+at. Due ones are a range in a few shards. To claim one is to move it behind the end of a lease, under its version:
+where the claimer dies it is due again.
+Knows a store and how to seal; knows nothing of what a schedule is.
+"""
+
+from __future__ import annotations
+
+import heapq
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from fnqueue.clock import Clock
+from fnqueue.errors import EnvelopeError, VersionConflict
+from fnqueue.store.base import Record, Store
+
+KIND: Final = "schedule"
+_SHARDS: Final = 4
+_RESTING: Final = "resting"  # paused, or over: in no range of due ones
+_PAGE: Final = 1000
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """`data` was opened; `due` in unix seconds, None while it rests. `sealed` as it stands in the store."""
+
+    name: str
+    data: bytes
+    due: float | None
+    sealed: bytes
+    record: Record
+
+
+class KeptSchedules:
+    """Safe between threads, processes and machines."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        seal: Callable[[str, bytes], bytes],
+        unseal: Callable[[str, bytes], bytes],
+    ) -> None:
+        self._store, self._clock, self._seal, self._unseal = store, clock, seal, unseal
+
+    def get(self, name: str) -> Kept | None:
+        """None too for one that no key of ours sealed."""
+        record = self._store.get(KIND, name)
+        return self._opened(record) if record is not None else None
+
+    def all(self) -> list[Kept]:
+        """By name."""
+        buckets = [_RESTING, *(f"due {shard}" for shard in range(_SHARDS))]
+        found = (self._opened(record) for bucket in buckets for record in self._of(bucket))
+        return sorted((each for each in found if each is not None), key=lambda each: each.name)
+
+    def put(self, name: str, data: bytes, *, due: float | None, over: Kept | None = None) -> bool:
+        """`over`: what it is to replace; None: there must be none. False: somebody else was faster."""
+        record = Record(
+            kind=KIND,
+            id=name,
+            fields={"sealed": self._seal(name, data)},
+            bucket=_RESTING if due is None else f"due {zlib.crc32(name.encode()) % _SHARDS}",
+            sort=_sort(due or 0),
+        )
+        try:
+            self._store.put(record, if_version=over.record.version if over is not None else 0)
+        except VersionConflict:
+            return False
+        return True
+
+    def replace_unreadable(self, name: str, data: bytes, *, due: float | None) -> bool:
+        """Over a record that no key of ours sealed."""
+        record = self._store.get(KIND, name)
+        if record is None or self._opened(record) is not None:
+            return False
+        return self.put(name, data, due=due, over=Kept(name=name, data=b"", due=None, sealed=b"", record=record))
+
+    def delete(self, kept: Kept) -> bool:
+        """False: it was changed meanwhile."""
+        try:
+            return self._store.delete(KIND, kept.name, if_version=kept.record.version)
+        except VersionConflict:
+            return False
+
+    # ---------------------------------------------------------------- due
+
+    def due(self, now: float, limit: int = _PAGE) -> list[Record]:
+        """Up to `limit` that must be looked at, the most overdue first. What `open` and `claim` take."""
+        shards = (self._store.query(KIND, f"due {n}", sort_to=_sort(now + 0.001), limit=limit).records for n in _all())
+        return list(heapq.merge(*shards, key=lambda record: record.sort))[:limit]
+
+    def next_due(self) -> float | None:
+        firsts = [record.sort for n in _all() for record in self._store.query(KIND, f"due {n}", limit=1).records]
+        return int(min(firsts)) / 1000 if firsts else None
+
+    def open(self, record: Record) -> Kept | None:
+        return self._opened(record)
+
+    def claim(self, kept: Kept, *, lease_seconds: float) -> Kept | None:
+        """None: another was faster."""
+        record = kept.record
+        lease = Record(
+            kind=KIND,
+            id=record.id,
+            fields=record.fields,
+            bucket=record.bucket,
+            sort=_sort(self._clock.now() + lease_seconds),
+        )
+        try:
+            return msgspec.structs.replace(kept, record=self._store.put(lease, if_version=record.version))
+        except VersionConflict:
+            return None
+
+    # ---------------------------------------------------------------- helpers
+
+    def _of(self, bucket: str) -> Iterator[Record]:
+        cursor: str | None = None
+        while True:
+            page = self._store.query(KIND, bucket, limit=_PAGE, cursor=cursor)
+            yield from page.records
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def _opened(self, record: Record) -> Kept | None:
+        sealed = record.fields.get("sealed")
+        if not isinstance(sealed, bytes):
+            return None
+        try:
+            data = self._unseal(record.id, sealed)
+        except EnvelopeError:
+            return None
+        due = None if record.bucket == _RESTING else int(record.sort) / 1000
+        return Kept(name=record.id, data=data, due=due, sealed=sealed, record=record)
+
+
+def _all() -> range:
+    return range(_SHARDS)
+
+
+def _sort(unix_seconds: float) -> str:
+    return f"{max(0, round(unix_seconds * 1000)):013d}"
