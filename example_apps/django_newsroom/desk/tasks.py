@@ -16,12 +16,13 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from django_fnqueue import fn
+from django_fnqueue.policies import owns
 from example_apps.django_newsroom.desk.accounts import EDITORS
 from example_apps.django_newsroom.desk.figures import summary
 from example_apps.django_newsroom.desk.models import Column, Dataset, Row
 from example_apps.django_newsroom.desk.tables import rows
 from fnqueue import TaskContext
-from fnqueue.policies import authenticated, owns, role
+from fnqueue.policies import authenticated, role
 
 #: Rows that are written in one transaction. Between two of them a worker may be killed, and another goes on.
 BATCH_ROWS = 100
@@ -89,7 +90,7 @@ def publish_dataset(context: TaskContext, dataset_id: int) -> bool:
     return bool(unpublished.update(published_at=timezone.now(), published_by_id=int(context.principal.id)))
 
 
-@fn.task(policy=owns("dataset_id", load=lambda pk: Dataset.objects.filter(pk=pk).first()), read=authenticated, retry=3)
+@fn.task(policy=owns(Dataset, argument="dataset_id"), read=authenticated, retry=3)
 def delete_dataset(dataset_id: int) -> bool:
     """For its owner only. True if it was still there."""
     dataset = Dataset.objects.filter(pk=dataset_id).first()

@@ -80,7 +80,8 @@ async def status(request: HttpRequest, pk: int) -> HttpResponse:
     record = await sync_to_async(lambda: fn.handle(found.call).record())()
     return JsonResponse(
         {
-            "state": record.state,
+            # An id alone says nothing of a call that no worker has looked at; we know that it was deferred.
+            "state": "PENDING" if record.state == "UNKNOWN" else record.state,
             "trouble": STAGES.get(record.state, ""),
             "attempts": record.attempts,
             "rows": {"there": found.rows_there, "expected": found.rows_expected},
