@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
 
+from fnqueue import forks
 from fnqueue.context import running
 from fnqueue.errors import ArgumentError, NotATask, OptionInvalid, SomeNotSent
 from fnqueue.hooks import Hooks
@@ -59,8 +60,7 @@ class FnQueue:
     def __init__(self, settings: Mapping[str, Any] | None = None, **overrides: Any) -> None:
         if settings is not None and not isinstance(settings, Mapping):
             raise not_settings(settings)
-        self.registry = Registry()
-        self.hooks = Hooks()
+        self.registry, self.hooks = Registry(), Hooks()
         self.middleware: list[Middleware] = []
         self.given = (settings, overrides)
         self._subscriptions: list[tuple[type[Any], Callable[[Any], None]]] = []
@@ -379,13 +379,14 @@ class FnQueue:
     def runtime(self) -> Runtime:
         """This application's wiring, made at first use."""
         if self._runtime is None:
-            self._runtime = self.make_runtime(*self.given, base=os.getcwd())
+            with forks.importing():  # two threads that are first at once must not have two queues
+                self._runtime = self._runtime or self.make_runtime(*self.given, base=os.getcwd())
         return self._runtime
 
     def make_runtime(self, settings: Mapping[str, Any] | None, overrides: dict[str, Any], *, base: str) -> Runtime:
-        from fnqueue.runtime import Runtime
-        from fnqueue.settings import Settings, merged
-
+        with forks.importing():
+            from fnqueue.runtime import Runtime
+            from fnqueue.settings import Settings, merged
         built = Settings.build(merged(settings, overrides)).resolved(base)
         runtime = Runtime(settings=built, registry=self.registry, hooks=self.hooks, middleware=self.middleware)
         for event, callback in self._subscriptions:

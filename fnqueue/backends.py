@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 from fnqueue.broker.base import Broker
 from fnqueue.clock import Clock
 from fnqueue.errors import SettingsInvalid
+from fnqueue.forks import UNFORKED
 from fnqueue.settings import Settings
 from fnqueue.store.base import Store
 
@@ -72,7 +73,8 @@ def connect(settings: Settings, clock: Clock) -> Engine:
     faults = url_faults(settings)
     if faults:
         raise SettingsInvalid(faults)
-    return _embedded(settings, clock) if _scheme(settings.url) == "sqlite" else _sqs(settings, clock)
+    with UNFORKED.here():
+        return _embedded(settings, clock) if _scheme(settings.url) == "sqlite" else _sqs(settings, clock)
 
 
 def url_faults(settings: Settings) -> list[str]:

@@ -10,11 +10,12 @@ Knows nothing of who publishes or listens.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
+
+from fnqueue import forks
 
 E = TypeVar("E")
 _log = logging.getLogger("fnqueue.events")
@@ -191,17 +192,17 @@ class Events:
     def __init__(self) -> None:
         self._subscribers: list[tuple[type[Any], Callable[[Any], None]]] = []
         self._by_type: dict[type[Any], tuple[Callable[[Any], None], ...]] = {}
-        self._lock = threading.Lock()
+        self._lock = forks.ProcessLock()
 
     def on(self, event: type[E], callback: Callable[[E], None]) -> Callable[[], None]:
         """Call `callback` at each event of this type. Returns a function that ends it."""
         entry = (event, callback)
-        with self._lock:
+        with self._lock.here():
             self._subscribers.append(entry)
             self._by_type = {}
 
         def off() -> None:
-            with self._lock:
+            with self._lock.here():
                 if entry in self._subscribers:
                     self._subscribers.remove(entry)
                 self._by_type = {}
@@ -222,7 +223,7 @@ class Events:
     def _listeners(self, event: type[Any]) -> tuple[Callable[[Any], None], ...]:
         found = self._by_type.get(event)
         if found is None:
-            with self._lock:
+            with self._lock.here():
                 found = tuple(callback for kind, callback in self._subscribers if issubclass(event, kind))
                 self._by_type[event] = found
         return found

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hmac
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from fnqueue import policies, quotas
@@ -20,6 +18,7 @@ from fnqueue.clock import Clock, SystemClock
 from fnqueue.dispatch import Dispatch, Prepared, SendPowers
 from fnqueue.errors import KeyInvalid, SettingsInvalid
 from fnqueue.events import Events
+from fnqueue.forks import ProcessLock, made_once
 from fnqueue.hooks import Hooks
 from fnqueue.middleware import Middleware
 from fnqueue.registry import Registry
@@ -64,30 +63,18 @@ class Runtime:
     sent: Callable[[], None] = _nothing
     #: What `fnqueue.testing` keeps beside an engine in memory.
     aids: Any = None
-    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+    _lock: ProcessLock = field(default_factory=ProcessLock, repr=False)
     _checked: bool = False
 
     # ---------------------------------------------------------------- engines and keys
 
-    @cached_property
+    @made_once
     def engine(self) -> Engine:
-        with self._lock:
-            # Set under the lock: two threads that are first at once must not open the file twice.
-            if "engine" not in self.__dict__:
-                self._make_folder()
-                self.__dict__["engine"] = connect(self.settings, self.clock)
-            engine: Engine = self.__dict__["engine"]
-            return engine
+        self._make_folder()
+        return connect(self.settings, self.clock)
 
-    @cached_property
+    @made_once
     def keys(self) -> KeySource:
-        with self._lock:
-            if "keys" not in self.__dict__:
-                self.__dict__["keys"] = self._key_source()
-            keys: KeySource = self.__dict__["keys"]
-            return keys
-
-    def _key_source(self) -> KeySource:
         if self.keys_override is not None:
             return self.keys_override
         settings = self.settings
@@ -234,31 +221,31 @@ class Runtime:
 
     # ---------------------------------------------------------------- state
 
-    @cached_property
+    @made_once
     def results(self) -> Results | None:
         store = self.engine.store
         return Results(store, self.clock, self._seal_result, self._unseal_result) if store else None
 
-    @cached_property
+    @made_once
     def replay(self) -> Replay | None:
         return Replay(self.engine.store, self.clock, self._mac, self._mac_holds) if self.engine.store else None
 
-    @cached_property
+    @made_once
     def parked(self) -> Parked | None:
         return Parked(self.engine.store, self.clock) if self.engine.store else None
 
-    @cached_property
+    @made_once
     def schedules(self) -> KeptSchedules | None:
         from fnqueue.state.schedules import KeptSchedules  # not at the top: few processes have to do with schedules
 
         store = self.engine.store
         return KeptSchedules(store, self.clock, self._seal_schedule, self._unseal_schedule) if store else None
 
-    @cached_property
+    @made_once
     def dedupe(self) -> Dedupe | None:
         return Dedupe(self.engine.store, self.clock) if self.engine.store else None
 
-    @cached_property
+    @made_once
     def control(self) -> Control | None:
         return Control(self.engine.store, self.clock, self._mac, self._mac_holds) if self.engine.store else None
 
@@ -284,7 +271,7 @@ class Runtime:
 
     # ---------------------------------------------------------------- the two pipes
 
-    @cached_property
+    @made_once
     def dispatch(self) -> Dispatch:
         self.check()
         settings = self.settings

@@ -19,7 +19,7 @@ GUESTS = ("flask_fnqueue", "django_fnqueue")
 
 #: floor -> rooms. A room is a module or package below `fnqueue`, or a guest.
 FLOORS: dict[int, set[str]] = {
-    1: {"errors", "quotas", "clock"},
+    1: {"errors", "quotas", "clock", "forks"},
     2: {"codec", "events", "database", "settings"},
     3: {"security", "broker", "store"},
     4: {"workflow", "state", "outcome", "context", "policies"},

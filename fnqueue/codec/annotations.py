@@ -10,7 +10,6 @@ Knows no task; an annotation that no value can meet becomes a `fault`, told when
 from __future__ import annotations
 
 import re
-import threading
 import types
 import typing
 from collections import abc
@@ -24,6 +23,7 @@ from uuid import UUID
 
 import msgspec
 
+from fnqueue import forks
 from fnqueue.codec.leaves import Leaves, strip
 from fnqueue.codec.shapes import is_pydantic
 from fnqueue.codec.tags import Unfit
@@ -167,13 +167,11 @@ def _is_bare(member: Any, origin: Any) -> bool:
 _KEYED = frozenset({dict, abc.Mapping, abc.MutableMapping})
 
 
-#: msgspec learns a class at its first use, and crashes the process when two threads are first at once.
-_LEARNING = threading.Lock()
-
-
 def _unsupported(target: Any) -> str | None:
     try:
-        with _LEARNING:
+        # msgspec learns a class at its first use, and crashes the process when two threads are first at once.
+        # A child that was forked in the middle of it would find the class half learnt.
+        with forks.UNFORKED.here():
             msgspec.json.Decoder(target)
     except Exception as error:  # TypeError with msgspec's reason; NameError from a field's own annotation
         return str(error).partition(" - type ")[0]

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 import threading
 import time
 
 from fnqueue.database import faults, migrations
 from fnqueue.database.turnstile import Turnstile
 from fnqueue.errors import DatabaseError
+from fnqueue.forks import UNFORKED
 
 _IDLE_READERS_MAX = 8
 _LOOK_SECONDS = 1.0
@@ -44,6 +46,7 @@ class Connections:
         self._identity: tuple[int, int] | None = None
         self._look_at = 0.0
         self.replaced = False  # the file; what is open is of the old one
+        self._held = self._prepares = False  # for a fork
         self._make_locks()
 
     def _make_locks(self) -> None:
@@ -109,15 +112,17 @@ class Connections:
         migrations.run(connection, self.components, self.path)
 
     def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path or ":memory:",
-            timeout=self.busy_seconds,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
-        connection.execute("PRAGMA temp_store=MEMORY")
-        return connection
+        # SQLite has locks of its own that a child would inherit from a thread inside it, and hang.
+        with UNFORKED.here():
+            connection = sqlite3.connect(
+                self.path or ":memory:",
+                timeout=self.busy_seconds,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=256,
+            )
+            connection.execute("PRAGMA temp_store=MEMORY")
+            return connection
 
     # ------------------------------------------------------------------ writing
 
@@ -206,7 +211,9 @@ class Connections:
     def hold(self, *, leads: bool, seconds: float) -> None:
         """Before a fork: close all, waiting up to `seconds` for those who read. `leads`: nobody else writes."""
         deadline = time.monotonic() + seconds
+        self._prepares = self._preparing.acquire(timeout=seconds)
         self._pool.acquire()
+        self._held = True
         while self._borrowed and (left := deadline - time.monotonic()) > 0:
             self._pool.wait(left)
         if self.path is not None:
@@ -216,22 +223,35 @@ class Connections:
 
     def release(self) -> None:
         """After a fork, in the parent."""
-        self._pool.release()
+        if self._held:
+            self._held = False
+            self._pool.release()
+        if self._prepares:
+            self._prepares = False
+            self._preparing.release()
 
     def disown(self) -> None:
-        """After a fork, in the child: end what a thread was using that is not here.
+        """After a fork, in the child: end what a thread was using that is not here, and all after a fork unannounced.
 
-        Its transaction wrote nothing to the file yet (cache_spill), and the locks that end are this process' alone.
+        A transaction wrote nothing to the file yet (cache_spill), and the locks that end are this process' alone.
         """
         if self.path is not None:
-            for connection in [*self._borrowed, *([self._writer] if self._writer else [])]:
-                try:
-                    connection.rollback()
-                    connection.close()
-                except sqlite3.Error:
-                    pass
-            self._writer, self._borrowed, self.ready = None, set(), False
+            one = [connection for connection in (self._writer, self._watch) if connection is not None]
+            for connection in [*self._borrowed, *self._idle, *one]:
+                _end_inherited(connection)
+            self._writer, self._watch, self._idle, self._borrowed, self.ready = None, None, [], set(), False
+        self._held = self._prepares = False  # for a fork
         self._make_locks()
+
+
+def _end_inherited(connection: sqlite3.Connection) -> None:
+    try:
+        if sys.version_info >= (3, 12):  # the log is not this process' to copy back and remove
+            connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        connection.rollback()
+        connection.close()
+    except sqlite3.Error:
+        pass
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -14,8 +14,9 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
+from fnqueue import forks
 from fnqueue.clock import Clock, SystemClock
-from fnqueue.database import faults, forks, looking
+from fnqueue.database import faults, looking
 from fnqueue.database.bell import Bell
 from fnqueue.database.connections import Connections
 from fnqueue.database.group import Group, Here
@@ -54,6 +55,9 @@ class Database:
         self._bell = Bell(folder, self._connections.changed, clock or SystemClock())
         self._line = Line()
         self._here = Here()
+        self._leads = False
+        self._pid = os.getpid()
+        self._disowning = forks.ProcessLock()
         forks.watch(self)
 
     def migrate(self, component: str, steps: Sequence[str]) -> None:
@@ -70,6 +74,7 @@ class Database:
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, from one snapshot of the file. Waits for no writer. Inside a write: its transaction."""
+        self._look_whose_it_is()
         here = self._here
         inside = here.writing.connection if here.writing is not None else here.reading
         if inside is not None:
@@ -106,6 +111,7 @@ class Database:
         Inside another write it runs at once, in the same transaction. `work` may run more than once; it must
         neither commit nor roll back. Its error undoes its own changes and is raised here.
         """
+        self._look_whose_it_is()
         here = self._here
         if here.writing is not None:
             here.writing.bell = here.writing.bell or bell
@@ -183,6 +189,7 @@ class Database:
 
     def wait(self, seen: int, seconds: float) -> int:
         """Wait until the bell rang after `seen`, or `seconds` passed; the new count. It may ring for nothing."""
+        self._look_whose_it_is()
         return self._bell.wait(seen, seconds)
 
     def wake(self) -> None:
@@ -193,6 +200,7 @@ class Database:
 
     def close(self) -> None:
         """Close the file; a later use opens it again. What was in memory is gone. Twice is no error."""
+        self._look_whose_it_is()
         self._line.stand(Write())
         try:
             self._connections.close()
@@ -203,6 +211,7 @@ class Database:
 
     def __del__(self) -> None:
         try:
+            self._look_whose_it_is()
             self._connections.close()
             self._turnstile.close()
             self._bell.close()
@@ -214,6 +223,8 @@ class Database:
 
     def before_fork(self) -> None:
         """Wait for those who use a connection, two seconds at most, and close them all."""
+        self._leads = False
+        self._look_whose_it_is()
         here = self._here
         busy_itself = here.writing is not None or here.reading is not None
         self._leads = not busy_itself and self._line.stand(Write(), _FORK_PATIENCE_SECONDS)
@@ -231,3 +242,11 @@ class Database:
         self._bell.forget()
         self._line = Line()
         self._here = Here()
+        self._pid = os.getpid()
+
+    def _look_whose_it_is(self) -> None:
+        """A process that was forked without Python's knowledge starts over before it uses anything of its parent's."""
+        if self._pid != os.getpid():
+            with self._disowning.here():
+                if self._pid != os.getpid():
+                    self.after_fork_in_child()

@@ -12,11 +12,10 @@ Knows a store and a callable that MACs; knows no task.
 from __future__ import annotations
 
 import hmac
-import threading
 from collections.abc import Callable
 from typing import Final
 
-from fnqueue import quotas
+from fnqueue import forks, quotas
 from fnqueue.clock import Clock
 from fnqueue.store.base import Record, Store, Value
 
@@ -43,7 +42,7 @@ class Control:
     ) -> None:
         self._store, self._clock, self._mac = store, clock, mac
         self._check = check or (lambda data, tag: hmac.compare_digest(tag, mac(data)))
-        self._lock = threading.Lock()
+        self._lock = forks.ProcessLock()
         self._until: dict[str, float] = {}
         self._snapshot: frozenset[str] = frozenset()
         self._read_at: float | None = None
@@ -63,7 +62,7 @@ class Control:
 
     def snapshot(self) -> frozenset[str]:
         """The ids of all revoked calls that may still run, as of now."""
-        with self._lock:
+        with self._lock.here():
             now = self._clock.now()
             changed = self._read(now)
             live = {task: until for task, until in self._until.items() if until > now}

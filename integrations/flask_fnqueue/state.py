@@ -7,7 +7,6 @@ each run, the app's own users, and the transaction of its database session. Noth
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Set
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -21,6 +20,7 @@ from flask_fnqueue.principals import Loader, check_loader, loader_faults, login_
 from flask_fnqueue.transactions import SessionTransactions
 from fnqueue.app import FnQueue
 from fnqueue.cli.discovery import import_if_there, import_modules
+from fnqueue.forks import ProcessLock
 from fnqueue.runtime import Runtime
 
 EXTENSION = "fnqueue"
@@ -39,7 +39,7 @@ class FlaskState:
     transactions: SessionTransactions = field(init=False, repr=False)
     _runtime: Runtime | None = field(default=None, repr=False)
     _checked_loader: bool = field(default=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: ProcessLock = field(default_factory=ProcessLock, repr=False)
 
     def __post_init__(self) -> None:
         self.transactions = SessionTransactions(self.app)
@@ -49,7 +49,7 @@ class FlaskState:
         if self.fn._runtime is not None:  # a test holds it in memory, for whatever app: commands must not go past that
             return self.fn._runtime
         if self._runtime is None:
-            with self._lock:
+            with self._lock.here():
                 if self._runtime is None:
                     self._runtime = self.make()
         return self._runtime

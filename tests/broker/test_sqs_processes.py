@@ -210,7 +210,7 @@ clients = broker._wire._clients
 parents = clients.quick()
 children = []
 for number in range(3):
-    with clients._lock:  # as another thread may hold it at the moment of the fork
+    with clients._lock.here():  # as another thread may hold it at the moment of the fork
         child = os.fork()
         if child == 0:
             assert clients.quick() is not parents

@@ -12,11 +12,10 @@ Knows nothing of queues.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from typing import Any
 
-from fnqueue import quotas
+from fnqueue import forks, quotas
 from fnqueue.broker.sqs.faults import translate
 from fnqueue.broker.sqs.url import SqsUrl
 from fnqueue.errors import ExtraMissing
@@ -37,41 +36,46 @@ class Clients:
 
     def __init__(self, url: SqsUrl) -> None:
         self._url = url
-        self._lock: threading.Lock
-        self._made: dict[str, Any]
-        self._session: Any
-        self._start()
+        self._lock = forks.ProcessLock()
+        self._made: dict[str, Any] = {}
+        self._session: Any = None
+        self._pid = os.getpid()
         _live.add(self)
 
     def quick(self) -> Any:
+        self._look_whose_they_are()
         return self._made.get("quick") or self._make("quick", QUICK_SECONDS, QUICK_ATTEMPTS)
 
     def patient(self) -> Any:
+        self._look_whose_they_are()
         return self._made.get("patient") or self._make("patient", PATIENT_SECONDS, PATIENT_ATTEMPTS)
 
     def close(self) -> None:
-        with self._lock:
+        self._look_whose_they_are()
+        with self._lock.here():
             made = list(self._made.values())
             self._made, self._session = {}, None
         for client in made:
             client.close()
 
     def abandon(self) -> None:
-        """In a child after a fork: begin anew. The lock too, for another thread may have held it."""
+        """In a child after a fork: begin anew."""
         _abandoned.append((self._made, self._session))
-        self._start()
+        self._made, self._session, self._pid = {}, None, os.getpid()
 
-    def _start(self) -> None:
-        self._lock = threading.Lock()
-        self._made = {}
-        self._session = None
+    def _look_whose_they_are(self) -> None:
+        """A fork that Python was not told of (uWSGI's) is seen at the next use."""
+        if self._pid != os.getpid():
+            with self._lock.here():
+                if self._pid != os.getpid():
+                    self.abandon()
 
     def _make(self, name: str, read_seconds: int, attempts: int) -> Any:
-        try:
-            from botocore.exceptions import BotoCoreError
-        except ModuleNotFoundError:
-            raise ExtraMissing("an sqs:// url", "aws") from None
-        with self._lock:
+        with forks.UNFORKED.here(), self._lock.here():
+            try:
+                from botocore.exceptions import BotoCoreError
+            except ModuleNotFoundError:
+                raise ExtraMissing("an sqs:// url", "aws") from None
             if name not in self._made:
                 try:
                     self._session = self._session or _session(self._url)
