@@ -80,7 +80,7 @@ class Running:
 
     def end(self, number: int = signal.SIGTERM) -> None:
         """The command and what it started: they are a session of their own."""
-        for patience in (3, 5):  # at the second signal a worker waits for nothing more, not even for SQS's long poll
+        for patience in (3, 12):  # at the second signal a worker waits for nothing more, not even for SQS's long poll
             if self.process.poll() is None:
                 self.process.send_signal(number)
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -156,9 +156,9 @@ class Project:
             self._until_reloaded(block, running, said)
 
     def _until_reloaded(self, block: Block, running: Running, said: dict[str, int]) -> None:
-        """A file that only one of the processes has imported starts only that one anew: the others get a moment."""
+        """A file that only one of the processes has imported starts only that one anew: the others get their time."""
         self._until(block, running, lambda now: any(now.count(word) > times for word, times in said.items()))
-        end = time.monotonic() + 3
+        end = time.monotonic() + 15
         while time.monotonic() < end and any(running.said.count(word) == times for word, times in said.items()):
             time.sleep(0.05)
         self._until_it_serves(block, running)
