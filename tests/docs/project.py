@@ -57,7 +57,7 @@ _KINDS = {
 _DIFFERS = re.compile(f"({'|'.join([re.escape('...'), *_KINDS])})")
 
 #: Of Flask's web process, of Django's, and of the worker: said once each time that they begin.
-RESTARTED = ("Restarting with", "Starting development server", ", pid ")
+RESTARTED = ("Restarting with", "development server at http", ", pid ")
 
 
 class Trouble(AssertionError):
