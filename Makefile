@@ -8,12 +8,13 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 LOCK := requirements-dev.lock
 
-.PHONY: help demo demo-django test lint types unit test-full bench docs lock clean
+.PHONY: help demo demo-django test lint types unit test-matrix test-full bench docs lock clean
 
 help:
 	@echo "make demo         photographs become thumbnails; a worker is killed and replaced; one call is refused"
 	@echo "make demo-django  tables are imported; a worker is killed and replaced; mail is sent; three calls are refused"
 	@echo "make test         set up and run everything: ruff, mypy, tests"
+	@echo "make test-matrix  other Pythons, each with its Django"
 	@echo "make test-full    the long runs: kills, rotations, wrong environments, clock changes, at full size"
 	@echo "make docs         write docs/settings.md and docs/cli.md anew, after a change of settings or commands"
 	@echo "make bench        measure against the floor and the queues that are installed"
@@ -49,6 +50,10 @@ types: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
+# What depends on Python or Django, on the other Pythons of this machine.
+test-matrix: $(VENV)/.dev
+	$(BIN)/python -m tests.matrix
+
 test-full: $(VENV)/.dev
 	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest -s tests/system tests/schedule tests/scheduling \
 	  tests/integrations/*/*random*
@@ -65,4 +70,4 @@ lock: $(VENV)/.dev
 	$(BIN)/python -m pip freeze --exclude-editable --exclude fnqueue > $(LOCK)
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-3.* build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,7 +15,7 @@ import pytest
 from fnqueue.broker.base import Entry
 from fnqueue.broker.sqs import SqsBroker
 from fnqueue.clock import ManualClock
-from fnqueue.errors import BrokerUnreachable, OptionInvalid, QueueMissing
+from fnqueue.errors import BrokerRefused, BrokerUnreachable, OptionInvalid, QueueMissing
 from tests.broker.sqs_proxy import Proxy
 
 A = [Entry(id="a", body="a")]
@@ -60,8 +60,11 @@ def test_half_of_a_credential_is_none(bare: pytest.MonkeyPatch) -> None:
 
 
 def test_a_profile_that_is_not_there_is_named(bare: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BrokerUnreachable, match=r"profile \(ops\) could not be found in ~/.aws/config"):
+    with pytest.raises(
+        BrokerRefused, match=r"profile \(ops\) could not be found in ~/.aws/config; the url's"
+    ) as caught:
         broker_of("sqs://eu-west-1/?profile=ops").send("q", A)
+    assert not caught.value.retryable  # no waiting makes a profile
 
 
 @pytest.mark.aws
@@ -87,7 +90,7 @@ def test_a_server_that_is_down_is_named_with_the_systems_reason() -> None:
         endpoint = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(BrokerUnreachable) as caught:
             broker_of(f"sqs://us-east-1/?endpoint={endpoint}").send("q", A)
-    assert str(caught.value) == f"{endpoint} cannot be reached: Connection refused"
+    assert str(caught.value) == f"{endpoint} cannot be reached: Connection refused; is the server started there?"
     assert caught.value.retryable
 
 
