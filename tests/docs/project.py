@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.commands import environment
-from tests.docs.pages import Block, commands, is_shell
+from tests.docs.pages import ROOT, Block, commands, is_shell
 from tests.system.browsing import CHROMIUM, QUIET
 
 SECONDS = 60.0
@@ -174,7 +174,7 @@ class Project:
                 self.session = subprocess.Popen(
                     [sys.executable, "-m", "tests.docs.session"],
                     cwd=self._cwd(),
-                    env=self._environment(),
+                    env={**self._environment(), "PYTHONPATH": str(ROOT)},
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -315,9 +315,15 @@ class Project:
 
     def _environment(self) -> dict[str, str]:
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
-        # As on a reader's terminal, but without colours.
+        # As on a reader's terminal, but without colours; of what pytest put on its own path nothing.
         return environment(
-            PATH=path, HOME=str(self.folder), NO_COLOR="1", COLUMNS="120", FNQUEUE_LOG_FORMAT="text", LC_ALL="C.UTF-8"
+            PATH=path,
+            PYTHONPATH="",
+            HOME=str(self.folder),
+            NO_COLOR="1",
+            COLUMNS="120",
+            FNQUEUE_LOG_FORMAT="text",
+            LC_ALL="C.UTF-8",
         )
 
     def _with_ports(self, text: str) -> str:
