@@ -30,6 +30,8 @@ $(VENV)/.demo: pyproject.toml $(LOCK) | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml $(LOCK) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOCK) -e '.[dev-uwsgi]' >/dev/null 2>&1 || \
+	  echo "uWSGI cannot be compiled here (it needs gcc and Python's headers): its tests are skipped"
 	@touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo

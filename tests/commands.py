@@ -10,11 +10,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 SECONDS = 40.0
+PYTHON_M = (sys.executable, "-m")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -43,11 +44,13 @@ def run(
 class Started:
     """A process whose output goes to a file. Killed at the end of `started`, if it is still there."""
 
-    def __init__(self, arguments: tuple[str, ...], cwd: Path, env: dict[str, str] | None, log: Path) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], cwd: Path, env: dict[str, str] | None, log: Path, program: Sequence[str]
+    ) -> None:
         self.log = log
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
+                [*program, *arguments],
                 cwd=cwd,
                 env=environment(**(env or {})),
                 stdin=subprocess.DEVNULL,
@@ -78,8 +81,11 @@ class Started:
 
 
 @contextmanager
-def started(*arguments: str, cwd: Path, env: dict[str, str] | None = None, log: Path) -> Iterator[Started]:
-    running = Started(arguments, cwd, env, log)
+def started(
+    *arguments: str, cwd: Path, env: dict[str, str] | None = None, log: Path, program: Sequence[str] = PYTHON_M
+) -> Iterator[Started]:
+    """`program arguments`, to the end of the block at the latest."""
+    running = Started(arguments, cwd, env, log, program)
     try:
         yield running
     finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.system.web_servers.table"]
 pytest.register_assert_rewrite("tests.conformance")
 
 IN_CI = os.environ.get("CI") == "true"
@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "not_on(engine, why): a server that cannot even be asked this")
+    config.addinivalue_line("markers", "row(framework, server, case): a row of the table of web servers")
     config.addinivalue_line("markers", "wrong_in(engine, row, why): a row of the specification that a server has wrong")
 
 

@@ -1,0 +1,50 @@
+"""What was served by what: a table at the end of a run, of all tests that say so with `served`.
+
+Under pytest-xdist the tests' processes send their rows with their reports, so this is loaded from tests/conftest.py,
+which the process that prints has loaded, too.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+HEADINGS = ("framework", "version", "Python", "server", "case", "")
+
+
+@pytest.fixture
+def served(request: pytest.FixtureRequest) -> None:
+    """Asked for by a test that is marked `row(framework, server, case)`; a server is named as its distribution is."""
+    mark = request.node.get_closest_marker("row")
+    row = [*mark.args] if mark else [*request.node.callspec.params["row"]]
+    request.node.user_properties.append(("served", with_versions(*row)))
+
+
+def with_versions(framework: str, server: str, case: str) -> list[str]:
+    program, _, how = server.partition(" ")
+    known = {"flask run": "flask", "runserver": "django"}
+    named = server if server in known else f"{program} {version(program)} {how}".strip()
+    return [framework, version(framework), platform.python_version(), named, case]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    rows = sorted(rows_of(terminalreporter.stats))
+    if rows:
+        terminalreporter.section("web servers")
+        for line in aligned([HEADINGS, *rows]):
+            terminalreporter.write_line(line)
+
+
+def rows_of(stats: dict[str, list[Any]]) -> Iterable[tuple[str, ...]]:
+    for word in ("passed", "failed", "error", "skipped"):
+        for report in stats.get(word, []):
+            yield from ((*found, word) for name, found in report.user_properties if name == "served")
+
+
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    return [" | ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
