@@ -83,7 +83,8 @@ class Held:
         """What is still to be sent. A transaction may outlast the claim on a dedupe key: where another call has it,
         it is as if that one had come first."""
         wanted = self.dispatch.still_wanted(self.calls)
-        forestalled = [call for call in self.calls if call not in wanted]
+        ids = {call.id for call in wanted}
+        forestalled = [call for call in self.calls if call.id not in ids]
         self._failed = frozenset(call.id for call in forestalled)
         for call in forestalled:
             self._tell_dropped(call, "another call took its dedupe key meanwhile")
