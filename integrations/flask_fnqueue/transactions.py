@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from flask import Flask, appcontext_pushed
+from flask import Flask, appcontext_pushed, request_started
 
 from fnqueue.errors import SendAfterCommitFailed
 from fnqueue.held import Held, Transaction, release_all
@@ -37,43 +37,50 @@ _WRITES_WITHIN = re.compile(
 
 
 class SessionTransactions:
-    """Of one app: finds its `db.session`, whenever the app gets one. `current` is what a call must wait for."""
+    """Of one app: finds its `db.session`, whenever the app gets one, and another where a test puts one in its place.
+    `current` is what a call must wait for."""
 
     def __init__(self, app: Flask) -> None:
         self._app = weakref.ref(app)
-        self._scoped: Scoped | None = None
-        self._writes: Writes | None = None
+        self._found: tuple[Scoped, Writes] | None = None
+        self._ends_contexts = False
         # Before the first statement: what was written earlier than we look is not known.
-        appcontext_pushed.connect(self._pushed, app)
+        appcontext_pushed.connect(self._look, app)
+        # The requests of a test client share the context that a fixture holds open: it was pushed long ago.
+        request_started.connect(self._look, app)
 
     def current(self) -> Transaction | None:
-        found = self._session()
-        return None if found is None or self._writes is None else self._writes.awaited(found)
+        session, writes = self._session()
+        return None if session is None or writes is None else writes.awaited(session)
 
-    def _pushed(self, app: Flask, **_: Any) -> None:
-        if self._find(app):
-            appcontext_pushed.disconnect(self._pushed, app)
+    def _look(self, app: Flask, **_: Any) -> None:
+        self._find(app)
 
-    def _find(self, app: Flask) -> bool:
-        if self._scoped is None and "sqlalchemy" in app.extensions:
-            self._scoped = _scoped_session(app.extensions["sqlalchemy"])
-            if self._scoped is not None:
-                self._writes = _writes_of(self._scoped)
-                # Runs before the extension's own, which ends the session: the last that is added is the first to run.
-                app.teardown_appcontext_funcs.append(self._torn_down)
-        return self._scoped is not None
+    def _find(self, app: Flask) -> tuple[Scoped, Writes] | None:
+        scoped = _scoped_session(app.extensions.get("sqlalchemy"))
+        if scoped is None:
+            return None
+        found = self._found
+        if found is None or found[0] is not scoped:
+            found = self._found = (scoped, _writes_of(scoped))
+        if not self._ends_contexts:
+            self._ends_contexts = True
+            # Runs before the extension's own, which ends the session: the last that is added is the first to run.
+            app.teardown_appcontext_funcs.append(self._torn_down)
+        return found
 
-    def _session(self) -> Session | None:
+    def _session(self) -> tuple[Session | None, Writes | None]:
         """The session of this app context, if it has one already."""
         app = self._app()
-        if app is None or not self._find(app) or self._scoped is None or not self._scoped.registry.has():
-            return None
-        return self._scoped.registry()
+        found = None if app is None else self._find(app)
+        if found is None or not found[0].registry.has():
+            return None, None
+        return found[0].registry(), found[1]
 
     def _torn_down(self, error: BaseException | None) -> None:
-        found = self._session()
-        if found is not None and self._writes is not None:
-            self._writes.left(found)
+        session, writes = self._session()
+        if session is not None and writes is not None:
+            writes.left(session)
 
 
 class Block:
@@ -272,8 +279,17 @@ def _writes_of(scoped: Scoped) -> Writes:
 
 
 def _scoped_session(db: Any) -> Scoped | None:
-    """`db.session` of Flask-SQLAlchemy. Other extensions of that name have other sessions, or make one when asked."""
-    from sqlalchemy.orm import scoped_session
+    """`db.session` of Flask-SQLAlchemy. Other extensions of that name have other sessions, or make one when asked.
 
+    One whose factory is a plain function cannot be listened to: it is as a session of one's own.
+    """
     found = vars(db).get("session") if hasattr(db, "__dict__") else None
-    return found if isinstance(found, scoped_session) else None
+    if found is None:
+        return None
+    from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+    if not isinstance(found, scoped_session):
+        return None
+    factory = found.session_factory
+    made_by_class = isinstance(factory, type) and issubclass(factory, Session)
+    return found if made_by_class or isinstance(factory, sessionmaker) else None

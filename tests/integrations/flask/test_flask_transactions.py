@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy
 from flask import Flask
 from sqlalchemy import delete, insert, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from flask_fnqueue.transactions import _watched, is_write
 from fnqueue import NotYetSent
@@ -674,3 +674,39 @@ def test_one_database_object_of_many_apps_is_listened_to_once_and_keeps_none_of_
     gc.collect()
     assert [each() for each in others] == [None] * 3
     shop.close()
+
+
+# ---------------------------------------------------------------- another session in its place
+
+
+def test_a_session_that_a_test_puts_in_its_place_is_waited_for_too(shop, visit, session):
+    with shop.app.app_context():
+        assert not shop.run.defer(0).held  # the first is known by now
+        shop.db.session = shop.db._make_scoped_session({})
+
+        def view():
+            shop.db.session.add(shop.Order(id=1))
+            shop.db.session.flush()
+            assert shop.run.defer(1).held
+            shop.db.session.rollback()
+            shop.db.session.execute(insert(shop.Order).values(id=2))
+            handle = shop.run.defer(2)
+            assert handle.held
+            shop.db.session.commit()
+            assert not handle.held
+
+        assert visit(view) == (200, [0, 2])
+        shop.db.session.remove()
+        shop.db.session = session
+        session.add(shop.Order(id=3))
+        assert shop.run.defer(3).held
+
+
+def test_a_session_made_by_a_function_is_left_alone_as_one_of_ones_own_is(shop):
+    with shop.app.app_context():
+        own = Session(shop.db.engine)
+        shop.db.session = scoped_session(lambda: own)
+    with shop.app.app_context():
+        own.add(shop.Order(id=1))
+        assert not shop.run.defer(1).held
+        own.close()
