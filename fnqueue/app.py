@@ -24,7 +24,7 @@ from fnqueue.reads import StoreReads
 from fnqueue.registry import Registry
 from fnqueue.security.policy import check_arguments, check_policy
 from fnqueue.security.principal import ANONYMOUS, Principal, service
-from fnqueue.task.batch import Batch
+from fnqueue.task.batch import Batch, innermost
 from fnqueue.task.decorators import BoundTaskDecorator, TaskDecorator
 from fnqueue.task.handle import Handle, Hold, Result
 from fnqueue.task.mistakes import no_attribute_of_queue, not_a_task, not_settings
@@ -194,7 +194,7 @@ class FnQueue:
         Handles have their ids at once. Raises SomeNotSent at the end. Blocks may be nested: the outermost sends.
         """
         outer = self._batch.get()
-        batch: Batch[Prepared] = Batch(transaction=self._transaction())
+        batch: Batch[Prepared] = Batch(transaction=self._transaction(), place=self.runtime(), around=outer)
         token = self._batch.set(batch)
         try:
             yield batch
@@ -233,7 +233,7 @@ class FnQueue:
     def _deliver(self, prepared: list[Prepared]) -> list[Handle[Any]]:
         if not prepared:
             return []
-        batch, transaction = self._batch.get(), self._transaction()
+        batch, transaction = innermost(self._batch.get(), self.runtime()), self._transaction()
         # A transaction that began inside the block may roll back before the block ends: what is deferred in it
         # cannot wait for the block. One around the block is waited for at the block's end, with all of its calls.
         if batch is not None and transaction in (None, batch.transaction):

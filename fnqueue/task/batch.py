@@ -4,6 +4,7 @@ Threads and asyncio tasks that were started inside the block take it with them a
 once it is closed is not taken, and must be sent.
 What was deferred in a transaction that began inside the block is held for that transaction and only noted here:
 when the block fails it is dropped with the rest, whether its transaction committed or not yet.
+One FnQueue may serve several applications, each with its own queue: a block takes the calls of the one it began in.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ class Droppable(Protocol):
 class Batch(Generic[T]):
     """`handles` in the order of the calls, filled as they come. Safe between threads. T: a call not sent yet."""
 
-    def __init__(self, *, transaction: object = None) -> None:
+    def __init__(self, *, transaction: object = None, place: object = None, around: Batch[T] | None = None) -> None:
         #: The one that was open when the block began, if any.
         self.transaction = transaction
+        self.place, self.around = place, around
         self.handles: list[Handle[Any]] = []
         #: What waits for transactions that began inside the block.
         self.held: list[Droppable] = []
@@ -68,3 +70,10 @@ class Batch(Generic[T]):
         """The handles that sending made of its calls, in their order: what they wait for, those given out wait for."""
         for given, made in zip(self._waiting, handles, strict=True):
             given.follow(made)
+
+
+def innermost(batch: Batch[T] | None, place: object) -> Batch[T] | None:
+    """From this block outwards, the first whose calls go to that place."""
+    while batch is not None and batch.place is not place:
+        batch = batch.around
+    return batch

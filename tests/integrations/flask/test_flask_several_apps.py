@@ -46,6 +46,56 @@ def test_two_apps_under_one_server_defer_each_to_its_own_queue(fn, make_app, wor
     assert client.get(statuses[1].removeprefix("/blog")).status_code == 404
 
 
+def test_a_batch_takes_the_calls_of_the_app_that_it_began_in(fn, make_app, work):
+    ran = []
+
+    @fn.task(name="note", policy=public)
+    def note(text: str) -> None:
+        ran.append((current_app.import_name, text))
+
+    shop, blog = make_app("shop"), make_app("blog")
+    fn.init_app(shop)
+    fn.init_app(blog)
+    with shop.app_context(), fn.batch():
+        note.defer("1")
+        with blog.app_context():
+            assert not note.defer("2").held
+            with fn.batch():
+                note.defer("3")
+                with shop.app_context():  # back again: the block of this app is the outer one
+                    assert note.defer("4").held
+        work(blog)
+        work(shop)
+        assert sorted(ran) == [("blog", "2"), ("blog", "3")]
+    work(shop)
+    assert sorted(ran[2:]) == [("shop", "1"), ("shop", "4")]
+
+
+def test_a_batch_that_fails_drops_no_call_of_another_app(fn, make_app, work):
+    ran = []
+
+    @fn.task(name="note", policy=public)
+    def note(text: str) -> None:
+        ran.append((current_app.import_name, text))
+
+    shop, blog = make_app("shop"), make_app("blog")
+    fn.init_app(shop)
+    fn.init_app(blog)
+    with pytest.raises(ZeroDivisionError), shop.app_context(), fn.batch():
+        note.defer("1")
+        with blog.app_context(), pytest.raises(KeyError), fn.batch():
+            with shop.app_context():
+                note.defer("2")
+            note.defer("3")
+            raise KeyError
+        with blog.app_context():
+            note.defer("4")
+        1 / 0
+    work(blog)
+    work(shop)
+    assert ran == [("blog", "4")]
+
+
 def test_the_wrong_apps_task_is_an_error_that_names_both(fn, make_app):
     @fn.task(name="shop.pay", policy=public)
     def pay(text: str) -> None: ...
