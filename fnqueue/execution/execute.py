@@ -352,7 +352,7 @@ class Executor:
         # Crashes are counted apart (max_crashes): they use up no attempt.
         tried = delivery.attempt - (delivery.record.crashes if delivery.record is not None else 0)
         if run.retry.covers(error) and tried <= run.retry.attempts and not options.at_most_once:
-            wait = run.retry.seconds(max(1, tried), error)
+            wait = run.retry.seconds(max(1, tried), error, self.powers.draw)
             if delivery.expires_at is None or self.powers.clock.now() + wait < delivery.expires_at:
                 return Rescheduled(wait, text)
         return Failed(text, expected=isinstance(error, options.raises))

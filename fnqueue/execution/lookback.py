@@ -7,7 +7,6 @@ starts from. The right to run is asked for before anything is written: a bystand
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from fnqueue.broker.names import binding
@@ -102,11 +101,11 @@ def _start_again(delivery: Delivery, powers: Powers, results: Results, known: Ta
         delivery.record = record.changed(attempts=record.attempts - 1)
         return DeadLettered(_crashed(record.crashes, powers.max_crashes))
     if _is_suspect(record, known):
-        apart = random.uniform(0, APART_SECONDS)  # noqa: S311 - not a secret
+        apart = powers.draw(0, APART_SECONDS)
         return Rescheduled(apart, TaskError("WorkerEnded", _crashed(record.crashes, powers.max_crashes)), counts=False)
     if known is not None and record.crashes >= 2:
         # The queue counts in whole seconds, so several that were set apart may come at the same one.
-        pause(powers.clock, random.uniform(0, WITHIN_SECONDS))  # noqa: S311 - not a secret
+        pause(powers.clock, powers.draw(0, WITHIN_SECONDS))
     started = results.write_started(record if known is not None else record.changed(starts=1))
     if started is not None:
         delivery.record = started

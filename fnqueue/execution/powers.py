@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from fnqueue.state.parked import Parked
 from fnqueue.state.replay import Replay
 from fnqueue.state.results import Results
 from fnqueue.store.base import Record
+from fnqueue.task.options import Draw
 from fnqueue.task.task import Task
 
 Scope = Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]]
@@ -64,4 +66,5 @@ class Powers:
     worker: str = ""
     wants_values: bool = True  # False without a store: results are not made into JSON
     limits: SoftLimits | None = None
+    draw: Draw = random.uniform  # the jitter of waits: not a secret, and in tests by a seed
     raised: Callable[[Delivery, BaseException], None] | None = None  # told what a task raised; tests raise it again

@@ -20,6 +20,8 @@ from fnqueue.security.policy import Policy
 
 Priority = Literal["high", "normal", "low"] | int
 YEAR_SECONDS = 31_536_000
+#: A number between two, drawn evenly.
+Draw = Callable[[float, float], float]
 
 
 class Backoff:
@@ -55,7 +57,7 @@ class Backoff:
     def covers(self, error: BaseException) -> bool:
         return isinstance(error, self.on) and not isinstance(error, self.not_on)
 
-    def seconds(self, tried: int, error: BaseException | None = None) -> float:
+    def seconds(self, tried: int, error: BaseException | None = None, draw: Draw = random.uniform) -> float:
         """How long to wait after `tried` failed attempts (1 and up)."""
         asked = _retry_after(error)
         if asked is not None:
@@ -64,7 +66,7 @@ class Backoff:
             longest = min(self.max_seconds, self.first_seconds * self.factor ** (tried - 1))
         except OverflowError:
             longest = self.max_seconds
-        return random.uniform(0, longest) if self.jitter else longest  # noqa: S311 - not a secret
+        return draw(0, longest) if self.jitter else longest
 
     def to_wire(self) -> list[float]:
         """What a call with its own `retry=` carries. Exception classes do not travel: the task's apply."""

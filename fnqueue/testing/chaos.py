@@ -53,6 +53,8 @@ class Chaos:
         self.seed = seed if seed is not None else _given_seed()
         self.duplicates, self.reorder, self.crashes, self.delays = duplicates, reorder, crashes, delays
         self.random = random.Random(self.seed)  # noqa: S311 - not a secret
+        #: How long retries wait, where they have jitter. Apart, so that a mishap more or less changes no wait.
+        self.waits = random.Random(f"{self.seed}: waits")  # noqa: S311
         #: What befell the calls, in order: lines for people.
         self.story: list[str] = []
         #: When all that was kept back on purpose has come (unix seconds).
@@ -105,7 +107,7 @@ class ChaoticHand(Hand):
     """A worker that has a few messages at once, takes them in any order, and does not always live to their end."""
 
     def __init__(self, runtime: Runtime, around: Around, chaos: Chaos, *, raised: Raised | None) -> None:
-        super().__init__(runtime, around, raised=raised)
+        super().__init__(runtime, around, raised=raised, draw=chaos.waits.uniform)
         self._chaos = chaos
         self._held: list[Delivery] = []
         # Not in one transaction, as where queue and store are two: so a death can come between their writes.

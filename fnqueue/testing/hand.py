@@ -7,6 +7,7 @@ Knows nothing of what a test asks; `drain.py` says when, `chaos.py` in which ord
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
@@ -20,6 +21,7 @@ from fnqueue.execution.execute import Run
 from fnqueue.outcome import Outcome
 from fnqueue.runtime import Runtime
 from fnqueue.scheduling.ticking import ScheduleTicker
+from fnqueue.task.options import Draw
 from fnqueue.worker.ticker import Ticker, TickerPowers
 
 Raised = Callable[[Delivery, BaseException], None]
@@ -28,12 +30,12 @@ Around = Callable[[], AbstractContextManager[Any]]
 
 
 class Hand:
-    """`around` each run; `raised` is told what tasks raise."""
+    """`around` each run; `raised` is told what tasks raise; `draw` says how long a wait with jitter is."""
 
-    def __init__(self, runtime: Runtime, around: Around, *, raised: Raised | None) -> None:
+    def __init__(self, runtime: Runtime, around: Around, *, raised: Raised | None, draw: Draw = random.uniform) -> None:
         self.runtime, self._around = runtime, around
         self.executor = runtime.executor(
-            worker="drain", delete_first=self._delete_first, raised=raised, **IN_CALLERS_THREAD
+            worker="drain", delete_first=self._delete_first, raised=raised, draw=draw, **IN_CALLERS_THREAD
         )
         self.settler = runtime.settler(worker="drain")
 

@@ -127,6 +127,26 @@ def test_the_same_seed_tells_the_same_story():
     assert story(11) != story(12)
 
 
+def test_the_same_seed_has_the_same_waits_between_retries():
+    def run(seed: int) -> list[str]:
+        with Bank(seed) as bank:
+
+            @bank.fn.task(name="flaky", retry=3)  # its waits are drawn
+            def flaky(n: int) -> None:
+                bank.order.append(f"{n} at {bank.clock.now() - began:.3f}")
+                if len(bank.order) % 3:
+                    raise ConnectionError
+
+            began = bank.clock.now()
+            for n in range(10):
+                flaky.defer(n)
+            bank.drain.advance(hours=1)
+            return bank.order
+
+    assert run(11) == run(11)
+    assert run(11) != run(12)
+
+
 def test_every_kind_of_mishap_happens():
     kinds = set()
     for seed in SEEDS:
