@@ -110,8 +110,11 @@ class TaskSucceeded(TaskEnded, frozen=True, kw_only=True):
 
 
 class TaskRescheduled(TaskEnded, frozen=True, kw_only=True):
+    """It runs again. Without a duration it did not begin: its user could not be loaded, or its policy not be asked."""
+
     delay_seconds: float
     error_type: str | None
+    error_message: str | None = None
 
 
 class TaskFailed(TaskEnded, frozen=True, kw_only=True):

@@ -132,6 +132,7 @@ class Planner:
             **_ended(delivery),
             delay_seconds=outcome.delay_seconds,
             error_type=outcome.error.type if outcome.error else None,
+            error_message=outcome.error.message if outcome.error else None,
         )
 
     def _failed(self, plan: Plan, error: TaskError, code: str, *, expected: bool = False) -> None:

@@ -73,6 +73,7 @@ def subscribe(events: Events, *, format: str) -> Callable[[], None]:
 def configure(*, format: str, level: str, stream: IO[str] | None = None) -> logging.Handler | None:
     """A handler for the logger `fnqueue`, and its level. None when the application has handlers: they are enough."""
     logger, out = logging.getLogger("fnqueue"), stream or sys.stderr
+    _enable_all()
     logger.setLevel(LEVELS[level])
     if logger.hasHandlers():
         return None
@@ -81,6 +82,14 @@ def configure(*, format: str, level: str, stream: IO[str] | None = None) -> logg
     handler.setFormatter(JsonFormatter() if chosen(format, out) == "json" else TextFormatter(coloured=coloured))
     logger.addHandler(handler)
     return handler
+
+
+def _enable_all() -> None:
+    """`dictConfig` disables every logger that is there and that it does not name, unless it is told not to. An
+    application that configures its logs after it imported us would have a worker that says nothing, of failures too."""
+    for name, logger in logging.Logger.manager.loggerDict.items():
+        if name.partition(".")[0] == "fnqueue" and isinstance(logger, logging.Logger):
+            logger.disabled = False
 
 
 def chosen(format: str, stream: Any) -> Literal["text", "json"]:
@@ -115,8 +124,8 @@ def _succeeded(event: TaskSucceeded) -> str:
 
 
 def _rescheduled(event: TaskRescheduled) -> str:
-    why = f" ({event.error_type})" if event.error_type else ""
-    return f"RETRY in {_seconds(event.delay_seconds)}{why} {_run(event)}"
+    why = f": {event.error_type}: {one_line(event.error_message or '')}" if event.error_type else ""
+    return f"RETRY in {_seconds(event.delay_seconds)} {_run(event)}{why}"
 
 
 def _failed(event: TaskFailed) -> str:
@@ -186,7 +195,8 @@ def _run(event: TaskEnded) -> str:
     parts = [f"{event.task} {_seconds(event.duration_seconds)}" if event.duration_seconds is not None else event.task]
     if event.wait_seconds is not None:
         parts.append(f"waited {_seconds(event.wait_seconds)}")
-    return ", ".join([*parts, f"attempt {event.attempt}", event.id])
+    # None began where the user could not be loaded, or the policy not be asked: neither is an attempt.
+    return ", ".join([*parts, f"attempt {event.attempt}" if event.attempt else "no attempt yet", event.id])
 
 
 def _frames(event: Any) -> str:

@@ -37,7 +37,21 @@ ENDED = "shop.pay 1.2 s, waited 31 ms, attempt 2, 01a"
 #: event, level, line
 LINES = [
     (TaskSucceeded(**RUN), "info", f"SUCCESS {ENDED}"),
-    (TaskRescheduled(**RUN, delay_seconds=3, error_type="OSError"), "warning", f"RETRY in 3.0 s (OSError) {ENDED}"),
+    (
+        TaskRescheduled(**RUN, delay_seconds=3, error_type="OSError", error_message="disk\nfull"),
+        "warning",
+        f"RETRY in 3.0 s {ENDED}: OSError: disk\\nfull",
+    ),
+    (
+        TaskRescheduled(
+            **{**RUN, "attempt": 0, "wait_seconds": None, "duration_seconds": None},
+            delay_seconds=1,
+            error_type="OperationalError",
+            error_message="no such table: auth_user",
+        ),
+        "warning",
+        "RETRY in 1.0 s shop.pay, no attempt yet, 01a: OperationalError: no such table: auth_user",
+    ),
     (TaskRescheduled(**RUN, delay_seconds=0.5, error_type=None), "warning", f"RETRY in 500 ms {ENDED}"),
     (
         TaskFailed(**RUN, error_type="ValueError", error_message="no\nway", dead_letter=True, expected=True),
@@ -226,3 +240,13 @@ def test_other_records_of_fnqueue_name_their_logger(logger):
     logs.configure(format="text", level="info", stream=stream)
     logging.getLogger("fnqueue.keys").warning("the keys of before stay in use")
     assert stream.getvalue()[9:] == "fnqueue.keys: the keys of before stay in use\n"
+
+
+def test_a_logger_that_the_applications_dict_config_disabled_speaks_again(logger, monkeypatch):
+    stream = io.StringIO()
+    logger()
+    # As dictConfig does to all that are there, unless it is told disable_existing_loggers=False.
+    monkeypatch.setattr(logging.getLogger("fnqueue.task"), "disabled", True)
+    logs.configure(format="text", level="info", stream=stream)
+    logging.getLogger("fnqueue.task").warning("heard")
+    assert "heard" in stream.getvalue()
