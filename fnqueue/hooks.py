@@ -65,3 +65,5 @@ class Hooks:
     own_folder: str | None = None
     #: What the framework finds wrong before anything runs, one sentence each: for `fnqueue check`. Starts nothing.
     faults: Callable[[], list[str]] = list
+    #: What it finds doubtful, of the same form: a warning there.
+    doubts: Callable[[], list[str]] = list

@@ -124,6 +124,7 @@ def _refusals(runtime: Runtime) -> Findings:
 
 def _framework(runtime: Runtime) -> Findings:
     yield from (Finding("error", "app", fault) for fault in runtime.hooks.faults())
+    yield from (Finding("warning", "app", doubt) for doubt in runtime.hooks.doubts())
 
 
 def _files(runtime: Runtime) -> Findings:

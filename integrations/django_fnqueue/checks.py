@@ -6,8 +6,9 @@
     E004  tasks without a policy on SQS            E011  two queues that are one to the seal
     E007  a policy asks who is logged in, and the middleware that remembers the request is missing
     W001  a queue on SQLite with DEBUG off (check --deploy)
+    W002  a database pool that hands out connections unchecked
 
-All but E007 and W001 are what a worker would refuse to start for, and a web process to defer. Nothing is opened
+All but E007 and the warnings are what a worker would refuse to start for, and a web process to defer. Nothing is opened
 but the key file, and that one is not made.
 """
 
@@ -21,12 +22,11 @@ from django.core.checks import CheckMessage
 
 from django_fnqueue import fn
 from django_fnqueue.extension import FnQueue
-from django_fnqueue.middleware import FnQueueMiddleware, is_installed
+from django_fnqueue.faults import middleware_errors, pool_warnings
 from fnqueue.errors import SettingsInvalid
 from fnqueue.runtime import FaultKind, Runtime
 
 TAG = "fnqueue"
-MIDDLEWARE = f"{FnQueueMiddleware.__module__}.{FnQueueMiddleware.__qualname__}"
 
 WRONG_SETTING = ("fnqueue.E003", "Mend the dict FNQUEUE in the settings, or the environment's FNQUEUE_ variable.")
 NUMBERS: dict[FaultKind, tuple[str, str]] = {
@@ -44,7 +44,7 @@ NUMBERS: dict[FaultKind, tuple[str, str]] = {
 
 
 def check_settings(**about: Any) -> list[CheckMessage]:
-    return check_queue(fn)
+    return [*check_queue(fn), *pool_warnings()]
 
 
 def check_deployment(**about: Any) -> list[CheckMessage]:
@@ -70,7 +70,7 @@ def check_queue(queue: FnQueue) -> list[CheckMessage]:
         for kind, faults in runtime.faults_by_kind(make_key=False).items()
         for fault in faults
     ]
-    return [*found, *_middleware_errors(queue, runtime)]
+    return [*found, *middleware_errors(runtime)]
 
 
 def _runtime(queue: FnQueue) -> Runtime | list[CheckMessage]:
@@ -83,19 +83,3 @@ def _runtime(queue: FnQueue) -> Runtime | list[CheckMessage]:
 
 def _error(number: str, hint: str, fault: str) -> CheckMessage:
     return checks.Error(fault, hint=hint, id=number)
-
-
-def _middleware_errors(queue: FnQueue, runtime: Runtime) -> list[CheckMessage]:
-    asking = [task.name for task in queue.registry if runtime.policy_of(task).asks_who()]
-    if not asking or is_installed():
-        return []
-    more = f" and {len(asking) - 1} more" if len(asking) > 1 else ""
-    return [
-        checks.Error(
-            f"The policy of {asking[0]}{more} asks who is logged in, and MIDDLEWARE has nothing that remembers the "
-            "request: in a view nobody would be logged in.",
-            hint=f"Add {MIDDLEWARE!r} to MIDDLEWARE, after AuthenticationMiddleware. Nothing is deferred in views? "
-            "Add fnqueue.E007 to SILENCED_SYSTEM_CHECKS.",
-            id="fnqueue.E007",
-        )
-    ]

@@ -68,10 +68,15 @@ def _check_flat(name: str) -> None:
 
 
 def _setting(name: str) -> Any:
+    check_configured()
+    return getattr(settings, name, None)
+
+
+def check_configured() -> None:
+    """Raises DjangoNotConfigured."""
     if not settings.configured and not foreign_environment(ENVIRONMENT_VARIABLE):
         raise DjangoNotConfigured(
             f"fnqueue needs Django's settings here, and {ENVIRONMENT_VARIABLE} is not set.\n"
             f"Run it by manage.py, or begin with: os.environ.setdefault({ENVIRONMENT_VARIABLE!r}, "
             '"mysite.settings"); django.setup()'
         )
-    return getattr(settings, name, None)

@@ -14,8 +14,9 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.core.signals import setting_changed
 
 from django_fnqueue import refusals, requests
-from django_fnqueue.config import NAME, base_dir, merged
+from django_fnqueue.config import NAME, base_dir, check_configured, merged
 from django_fnqueue.connections import around_attempt, close_all
+from django_fnqueue.faults import middleware_errors, pool_warnings, sentences
 from django_fnqueue.middleware import is_installed
 from django_fnqueue.principals import loader, principal_of
 from django_fnqueue.status import status_url
@@ -68,6 +69,8 @@ class FnQueue(CoreFnQueue):
         self.hooks.coroutine = around_coroutine
         self.hooks.wait_for = wait_for
         self.hooks.status_url = status_url
+        self.hooks.faults = lambda: sentences(middleware_errors(self.make()))
+        self.hooks.doubts = lambda: sentences(pool_warnings())
         setting_changed.connect(self._setting_changed)
 
     # ---------------------------------------------------------------- settings
@@ -127,6 +130,7 @@ class FnQueue(CoreFnQueue):
             raise refusals.denied(error) from None
 
     def _nobody(self) -> str:
+        check_configured()  # without settings nobody is logged in either, but that is not what is to be mended
         request = requests.current_request()
         if request is None and not is_installed():
             return FORGOTTEN

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import re
 from typing import get_args
 
 import pytest
 from django.core.checks import run_checks
+from django.core.management import call_command
+from django.db import connections
 from django.test.utils import override_settings
 
+import django_fnqueue
 from django_fnqueue import FnQueue
 from django_fnqueue.checks import NUMBERS, check_queue
 from django_fnqueue.middleware import FnQueueMiddleware
@@ -122,6 +127,61 @@ def test_sqlite_without_debug_is_a_warning_of_a_deployment_only():
         assert found(deploy=True) == ["fnqueue.W001"]
     with override_settings(DEBUG=True):
         assert found(deploy=True) == []
+
+
+@pytest.mark.parametrize(
+    ("database", "numbers"),
+    [
+        ({"OPTIONS": {"pool": True}}, ["fnqueue.W002"]),
+        ({"OPTIONS": {"pool": {"max_size": 4}}, "CONN_HEALTH_CHECKS": True}, []),
+        ({"OPTIONS": {"pool": False}}, []),
+        ({"OPTIONS": {"pool": True}, "ENGINE": "django.db.backends.oracle"}, []),
+    ],
+)
+def test_a_pool_that_hands_out_connections_unchecked_is_a_warning(database, numbers, monkeypatch):
+    for name, value in database.items():
+        monkeypatch.setitem(connections.settings["other"], name, value)
+    assert found() == numbers
+    if numbers:
+        assert "'other'" in only("fnqueue.W002").msg
+
+
+def fnqueue_check() -> tuple[int, str]:
+    """Exit code, and what it says."""
+    out, code = io.StringIO(), 0
+    try:
+        call_command("fnqueue", "check", stdout=out)
+    except SystemExit as ended:
+        code = ended.code
+    return code, out.getvalue()
+
+
+def test_fnqueue_check_says_once_what_manage_check_says(fn, monkeypatch):
+    monkeypatch.setitem(connections.settings["other"], "OPTIONS", {"pool": True})
+    with override_settings(MIDDLEWARE=[]):
+        assert found() == ["fnqueue.E007", "fnqueue.W002"]
+        code, said = fnqueue_check()
+        assert all(said.count(each.msg) == 1 for each in run_checks(tags=["fnqueue"]))
+    assert code == 1
+    assert re.search(r"^error    app +The policy of ", said, re.MULTILINE)
+    assert re.search(r"^ +Add 'django_fnqueue.middleware.FnQueueMiddleware' to MIDDLEWARE", said, re.MULTILINE)
+    assert re.search(r"^warning  app +The database 'other' has a pool", said, re.MULTILINE)
+    assert said.endswith("1 error, 1 warning; nothing was started\n")
+
+
+def test_a_fault_that_a_worker_refuses_to_start_for_is_said_once_too():
+    django_fnqueue.fn.task(name="shop.open")(lambda: None)
+    with override_settings(FNQUEUE={"URL": SQS}):
+        code, said = fnqueue_check()
+        assert [said.count(each.msg.splitlines()[0]) for each in run_checks(tags=["fnqueue"])] == [1, 1, 1]
+    assert code == 1
+
+
+def test_what_is_silenced_is_silent_in_fnqueue_check_too(fn):
+    with override_settings(MIDDLEWARE=[], SILENCED_SYSTEM_CHECKS=["fnqueue.E007"]):
+        code, said = fnqueue_check()
+    assert code == 0
+    assert "MIDDLEWARE" not in said
 
 
 def test_a_check_makes_no_file_and_opens_none(tmp_path):
