@@ -37,10 +37,11 @@ class Fault(click.ClickException):
 class ImportFailed(Fault):
     """A module of the application raised while it was imported. Its own traceback is the message.
 
-    `files`: those that the traceback names, for whoever waits until one of them is mended.
+    `files`: those that the traceback names, for whoever waits until one of them is mended. `ours`: the files, and
+    folders, whose frames lead to the application's and are left out.
     """
 
-    def __init__(self, name: str, error: BaseException, ours: str) -> None:
+    def __init__(self, name: str, error: BaseException, *ours: str) -> None:
         error.__traceback__ = _theirs(error.__traceback__, ours)
         self.files = _files(error)
         if isinstance(error, FnQueueError) or _is_our_hint(error):
@@ -68,10 +69,10 @@ def exit_code_of(error: FnQueueError) -> int:
     return IMPORT if isinstance(error, AppNotFound) else ERROR
 
 
-def _theirs(trace: TracebackType | None, ours: str) -> TracebackType | None:
-    """The traceback from the first frame that is neither `ours` nor the import system's; all of it if none is."""
+def _theirs(trace: TracebackType | None, ours: tuple[str, ...]) -> TracebackType | None:
+    """The traceback from the first frame that is neither `ours` nor the import system's; None if none is."""
     at = trace
-    while at is not None and (at.tb_frame.f_code.co_filename == ours or _is_machinery(at)):
+    while at is not None and (at.tb_frame.f_code.co_filename.startswith(ours) or _is_machinery(at)):
         at = at.tb_next
     return at
 

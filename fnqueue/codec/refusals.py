@@ -6,6 +6,7 @@ Each text follows "args[0].lines[3]", names the type and never the value.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
@@ -15,6 +16,8 @@ import msgspec
 from fnqueue.codec.shapes import has_fields, is_named_tuple, is_pydantic, is_record
 
 _NUMPY_HINTS = (("bool", "bool(x)"), ("int", "int(x)"), ("uint", "int(x)"), ("float", "float(x)"), ("str", "str(x)"))
+#: As it is said: a User, a UUID, an Upload.
+_VOWEL = re.compile(r"[AEIOaeio]|[Uu](?!ser|UI|ui|ni[^nm]|RL|rl)")
 _FILES = frozenset({"FileStorage", "_TemporaryFileWrapper"})  # which have `read` from what they wrap
 _BARE: tuple[type, ...] = (dict, list, tuple, set, frozenset)
 
@@ -34,7 +37,7 @@ def is_foreign_scalar(kind: type) -> bool:
 
 
 def article(name: str) -> str:
-    return f"{'an' if name[:1] in 'AEIOUaeiou' else 'a'} {name}"
+    return f"{'an' if _VOWEL.match(name) else 'a'} {name}"
 
 
 def _a(value: Any) -> str:

@@ -12,7 +12,7 @@ from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
 
 from django_fnqueue.extension import FnQueue
-from fnqueue.errors import SettingsInvalid
+from fnqueue.errors import FnQueueError, SettingsInvalid
 
 MODULE = "tasks"
 #: Somebody else's app may have such a module for another queue, which is not installed here.
@@ -31,6 +31,8 @@ def import_tasks(fn: FnQueue) -> list[str]:
         return wanted
     try:
         autodiscover_modules(MODULE)
+    except FnQueueError:
+        raise  # a mistake in a task of ours, so the module is meant for us
     except Exception as error:
         error.add_note(NOTE)
         raise

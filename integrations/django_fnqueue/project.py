@@ -17,6 +17,9 @@ from fnqueue.cli.faults import ImportFailed
 from fnqueue.errors import AppNotFound
 from fnqueue.settings import foreign_environment
 
+#: What runs between `django.setup()` and the project's own modules.
+STARTERS = tuple(os.path.join(os.path.dirname(file), "") for file in (__file__, django.__file__))
+
 
 def set_up() -> None:
     """`django.setup()`, if nobody did it yet. Raises AppNotFound, ImportFailed."""
@@ -25,7 +28,7 @@ def set_up() -> None:
         try:
             django.setup()
         except (Exception, SystemExit) as error:
-            raise ImportFailed(module, error, __file__) from None
+            raise ImportFailed(f"the project of {module}", error, *STARTERS) from None
     if not apps.is_installed("django_fnqueue"):
         raise AppNotFound(
             f'the Django project {project_name()} has no "django_fnqueue" in INSTALLED_APPS: add it there, '

@@ -20,7 +20,7 @@ from fnqueue.errors import OptionInvalid
 from fnqueue.security.principal import Principal
 
 ON_A_LOOP = (
-    "whoever is logged in cannot be asked of the database on an event loop: in async views write "
+    "defer() would ask the database who is logged in, and Django allows that in no event loop: in an async view write "
     "`await task.adefer(...)`, and `await sync_to_async(...)(...)` around what has no such form"
 )
 

@@ -149,7 +149,7 @@ def test_fnqueue_alone_says_what_a_broken_project_raised(mysite):
     (mysite / "shop" / "tasks.py").write_text("1 / 0")
     done = run("fnqueue", "worker", cwd=mysite)
     assert done.returncode == 4
-    assert "fnqueue: importing mysite.settings failed:" in done.stderr
+    assert "fnqueue: importing the project of mysite.settings failed:" in done.stderr
     assert "ZeroDivisionError" in done.stderr
     assert 'FNQUEUE = {"IMPORTS": ["shop.tasks"]}' in done.stderr  # it may be the module of another queue
 
