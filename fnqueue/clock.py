@@ -68,6 +68,30 @@ class ManualClock:
             self._now += seconds
 
 
+class TurnableClock:
+    """The machine's time and what it was turned forward by: it goes on by itself. For servers under test."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+        self._lock = threading.Lock()
+
+    def now(self) -> float:
+        return time.time() + self._ahead
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._ahead
+
+    def wait(self, condition: threading.Condition, seconds: float) -> None:
+        condition.wait(seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Raises ValueError for a step back."""
+        if not 0 <= seconds < 1e10:
+            raise ValueError(f"a clock is turned forward, got {seconds} seconds")
+        with self._lock:
+            self._ahead += seconds
+
+
 def to_datetime(unix_seconds: float) -> datetime:
     """Aware, UTC."""
     return datetime.fromtimestamp(unix_seconds, UTC)

@@ -7,6 +7,7 @@ dies, it leaves none behind.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,55 @@ def moto_endpoint() -> Iterator[str]:
             process.kill()
             process.wait()
         process.stdout.close()
+
+
+_EMULATOR = """
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+from fnqueue.cli.main import cli
+cli(["emulator", *sys.argv[1:]])
+"""
+
+
+class EmulatorProcess:
+    """`fnqueue emulator` on a free port, in a process of its own, which ends with this one."""
+
+    def __init__(self, db: Path | str, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _EMULATOR, "--port", "0", "--db", str(db), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        found = re.search(r"http://[0-9.:]+", self._process.stdout.readline())
+        assert found, "the emulator did not start"
+        self.endpoint, self.pid = found[0], self._process.pid
+
+    def kill(self) -> None:
+        self._process.kill()
+        self.end()
+
+    def terminate(self) -> int:
+        self._process.terminate()
+        return self.end()
+
+    def end(self) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        code = self._process.wait(timeout=30)
+        self._process.stdout.close()
+        return code
+
+
+@pytest.fixture(scope="session")
+def emulator_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`fnqueue emulator` with a clock to turn, as `http://127.0.0.1:PORT`. Queues of tests differ by account."""
+    pytest.importorskip("uvicorn")
+    process = EmulatorProcess(tmp_path_factory.mktemp("emulator") / "emulator.db", "--test-clock")
+    yield process.endpoint
+    process.end()
 
 
 @pytest.fixture(scope="session")

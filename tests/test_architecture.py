@@ -51,6 +51,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "botocore": AWS,
     "redis": ("fnqueue/store/redis",),
     "sqlite3": ("fnqueue/database",),
+    "uvicorn": ("fnqueue/emulator",),
+    "uvloop": ("fnqueue/emulator",),
     "importlib": ("fnqueue/backends", "fnqueue/cli/", "integrations/"),
     "pickle": (),
     "marshal": (),

@@ -4,11 +4,13 @@ memory      SQLite in memory
 disk        SQLite on disk, two connections of one process
 processes   SQLite on disk: calls go by turns to this process and to another one
 moto        botocore over HTTP to moto's server
+emulator    botocore over HTTP to our own, whose clock is turned
 """
 
 from __future__ import annotations
 
 import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +21,12 @@ import pytest
 from fnqueue.broker.base import Broker
 from fnqueue.broker.embedded import EmbeddedBroker
 from fnqueue.broker.sqs import SqsBroker
-from fnqueue.clock import Clock, ManualClock, SystemClock
+from fnqueue.clock import Clock, ManualClock, SystemClock, TurnableClock
 from fnqueue.database import Database
 from tests.broker.two_processes import ByTurns, Elsewhere
 from tests.conformance.broker import BrokerContract, PassTime
 
-ENGINES = ["memory", "disk", "processes", "moto"]
+ENGINES = ["memory", "disk", "processes", "moto", "emulator"]
 
 
 @dataclass
@@ -37,7 +39,7 @@ class Engine:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     out = {mark.args[0] for mark in metafunc.definition.iter_markers("not_on")}
-    marks = {"moto": [pytest.mark.aws]}
+    marks = {"moto": [pytest.mark.aws], "emulator": [pytest.mark.aws]}
     engines = [pytest.param(name, marks=marks.get(name, ())) for name in ENGINES if name not in out]
     metafunc.parametrize("name", engines, indirect=True)
 
@@ -66,8 +68,8 @@ def live(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[
 def _engine(
     name: str, request: pytest.FixtureRequest, tmp_path: Path, clock: Clock, pass_time: PassTime
 ) -> Iterator[Engine]:
-    if name == "moto":
-        yield from _emptied(request.getfixturevalue("moto"))
+    if name in ("moto", "emulator"):
+        yield from _emptied(request.getfixturevalue(name))
     elif name == "processes":
         yield from _processes(str(tmp_path / "queue.db"), request.getfixturevalue("elsewhere"), clock, pass_time)
     else:
@@ -111,6 +113,22 @@ def moto(moto_endpoint: str) -> Iterator[Engine]:
     clock = SystemClock()
     broker, other = SqsBroker(url, clock=clock), SqsBroker(url, clock=clock)
     yield Engine(broker, other, clock, time.sleep)
+    broker.close()
+    other.close()
+
+
+@pytest.fixture(scope="session")
+def emulator(emulator_endpoint: str) -> Iterator[Engine]:
+    url = f"sqs://us-east-1/contract-?endpoint={emulator_endpoint}"
+    clock = TurnableClock()
+
+    def pass_time(seconds: float) -> None:
+        body = b'{"advance_seconds": %f}' % seconds
+        urllib.request.urlopen(f"{emulator_endpoint}/_clock", data=body).close()
+        clock.advance(seconds)
+
+    broker, other = SqsBroker(url, clock=clock), SqsBroker(url, clock=clock)
+    yield Engine(broker, other, clock, pass_time)
     broker.close()
     other.close()
 

@@ -13,10 +13,10 @@ from fnqueue import quotas
 from fnqueue.broker.base import Entry
 
 INVALID = "InvalidParameterValue"
-_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # L24
+ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # L24
 _TOKEN = re.compile(r"""[A-Za-z0-9!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}""")  # L15
-_ATTRIBUTE_NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?!\.)[\w.-]{1,256}(?<!\.)")  # L14
-_ATTRIBUTES_MAX = 10  # L13
+ATTRIBUTE_NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?!\.)[\w.-]{1,256}(?<!\.)")  # L14
+ATTRIBUTES_MAX = 10  # L13
 _DATA_TYPE_BYTES = len("String")
 
 
@@ -32,7 +32,7 @@ def entry_fault(entry: Entry, *, fifo: bool, content_deduplication: bool) -> Fau
         return Fault("MissingParameter", "The request must contain the parameter MessageBody.")  # M2
     # A sealed body is printable ASCII: two looks at C speed, and its length is its size.
     plain = body.isascii() and body.isprintable()
-    if not plain and _ILLEGAL.search(body):
+    if not plain and ILLEGAL.search(body):
         return Fault("InvalidMessageContents", "Invalid characters found: the body must be characters that XML allows.")
     size = len(body) if plain else len(body.encode())
     if entry.attributes:
@@ -45,22 +45,22 @@ def entry_fault(entry: Entry, *, fifo: bool, content_deduplication: bool) -> Fau
             f"One or more parameters are invalid. Reason: Message must be shorter than {quotas.BODY_BYTES_MAX} bytes."
         )
     if fifo:
-        return _fifo_fault(entry, content_deduplication)
-    return _standard_fault(entry)
+        return fifo_fault(entry, content_deduplication)
+    return standard_fault(entry)
 
 
-def _standard_fault(entry: Entry) -> Fault | None:
+def standard_fault(entry: Entry) -> Fault | None:
     if entry.delay_seconds == 0 and entry.dedupe is None and entry.group is None:
         return None
     if not 0 <= entry.delay_seconds <= quotas.DELAY_SECONDS_MAX:  # M5
-        return _value(entry.delay_seconds, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900.")
+        return value_fault(entry.delay_seconds, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900.")
     if entry.dedupe is not None:  # M10
         why = "The request includes a parameter that is not valid for this queue type."
-        return _value(entry.dedupe, "MessageDeduplicationId", why)
-    return _token_fault(entry.group, "MessageGroupId")
+        return value_fault(entry.dedupe, "MessageDeduplicationId", why)
+    return token_fault(entry.group, "MessageGroupId")
 
 
-def _fifo_fault(entry: Entry, content_deduplication: bool) -> Fault | None:
+def fifo_fault(entry: Entry, content_deduplication: bool) -> Fault | None:
     if entry.dedupe is None and not content_deduplication:  # M8: before the group
         return _invalid(
             "The queue should either have ContentBasedDeduplication enabled or "
@@ -70,28 +70,28 @@ def _fifo_fault(entry: Entry, content_deduplication: bool) -> Fault | None:
         return _invalid("The request must contain the parameter MessageGroupId.")
     if entry.delay_seconds:  # M6
         why = "The request include parameter that is not valid for this queue type."
-        return _value(entry.delay_seconds, "DelaySeconds", why)
-    return _token_fault(entry.group, "MessageGroupId") or _token_fault(entry.dedupe, "MessageDeduplicationId")
+        return value_fault(entry.delay_seconds, "DelaySeconds", why)
+    return token_fault(entry.group, "MessageGroupId") or token_fault(entry.dedupe, "MessageDeduplicationId")
 
 
-def _token_fault(value: str | None, parameter: str) -> Fault | None:  # M11
+def token_fault(value: str | None, parameter: str) -> Fault | None:  # M11
     if value is None or _TOKEN.fullmatch(value):
         return None
     why = f"{parameter} can only include alphanumeric and punctuation characters. 1 to 128 in length."
-    return _value(value, parameter, why)
+    return value_fault(value, parameter, why)
 
 
 def _attributes_fault(entry: Entry) -> tuple[Fault | None, int]:
     """A fault, and the bytes that the attributes count."""
-    if len(entry.attributes) > _ATTRIBUTES_MAX:
+    if len(entry.attributes) > ATTRIBUTES_MAX:
         return _invalid(f"Number of message attributes [{len(entry.attributes)}] exceeds the allowed maximum [10]."), 0
     size = 0
     for name, value in entry.attributes.items():
-        if not _ATTRIBUTE_NAME.fullmatch(name):
+        if not ATTRIBUTE_NAME.fullmatch(name):
             return _invalid(f"Message (user) attribute name '{name}' is invalid."), 0
         if not value:  # M12
             return _invalid(f"Message (user) attribute '{name}' must contain a non-empty value of type 'String'."), 0
-        if _ILLEGAL.search(value):  # M4
+        if ILLEGAL.search(value):  # M4
             return _invalid(f"Message (user) attribute '{name}' has characters that are not allowed."), 0
         size += len(name.encode()) + _DATA_TYPE_BYTES + len(value.encode())
     return None, size
@@ -101,7 +101,7 @@ def _invalid(text: str) -> Fault:
     return Fault(INVALID, text)
 
 
-def _value(value: object, parameter: str, why: str) -> Fault:
+def value_fault(value: object, parameter: str, why: str) -> Fault:
     return _invalid(f"Value {value} for parameter {parameter} is invalid. Reason: {why}")
 
 
@@ -131,20 +131,20 @@ def not_a_handle(text: str) -> Fault:
 
 
 def handle_expired(text: str) -> Fault:  # V6
-    return _value(text, "ReceiptHandle", "The receipt handle has expired.")
+    return value_fault(text, "ReceiptHandle", "The receipt handle has expired.")
 
 
 def not_available(text: str) -> Fault:  # V3
     why = "Message does not exist or is not available for visibility timeout change."
-    return _value(text, "ReceiptHandle", why)
+    return value_fault(text, "ReceiptHandle", why)
 
 
 def visibility_fault(seconds: int) -> Fault | None:  # V10
     if 0 <= seconds <= quotas.VISIBILITY_SECONDS_MAX:
         return None
-    return _value(seconds, "VisibilityTimeout", "VisibilityTimeout must be an integer between 0 and 43200.")
+    return value_fault(seconds, "VisibilityTimeout", "VisibilityTimeout must be an integer between 0 and 43200.")
 
 
 def beyond_total(seconds: int) -> Fault:  # V10
     why = "Total VisibilityTimeout for the message is beyond the limit [43200 seconds]."
-    return _value(seconds, "VisibilityTimeout", why)
+    return value_fault(seconds, "VisibilityTimeout", why)

@@ -60,14 +60,16 @@ class FifoLine:
     def _send_once(self, entry: Entry) -> int:
         queue = self._queue.id
         dedupe = entry.dedupe or hashlib.sha256(entry.body.encode()).hexdigest()
-        known = self._connection.execute(_DUPLICATE, (queue, dedupe)).fetchone()
+        # F4. No group has a line break in it.
+        known_as = f"{entry.group}\n{dedupe}" if self._queue.group_deduplication else dedupe
+        known = self._connection.execute(_DUPLICATE, (queue, known_as)).fetchone()
         if known is not None:
             return int(known[0])
         row = self._connection.execute(_SEND, (
             queue, entry.group, queue, entry.group, self._now + self._queue.delay_seconds, self._now, dedupe,
             attributes_text(entry.attributes), entry.body,
         )).lastrowid or 0  # fmt: skip
-        self._connection.execute(_REMEMBER, (queue, dedupe, row, self._now + quotas.DEDUPLICATION_SECONDS))
+        self._connection.execute(_REMEMBER, (queue, known_as, row, self._now + quotas.DEDUPLICATION_SECONDS))
         return row
 
     # ------------------------------------------------------------------ receive

@@ -16,11 +16,11 @@ from fnqueue.database import Connection
 from fnqueue.errors import OptionInvalid, QueueMissing
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
-_COLUMNS = (
+COLUMNS = (
     "id, name, visibility_seconds, delay_seconds, retention_seconds, wait_time_seconds, content_deduplication, "
-    "dead_letter_queue, max_receive_count, prefix"
+    "dead_letter_queue, max_receive_count, prefix, group_deduplication"
 )
-_FIND = f"SELECT {_COLUMNS} FROM queue WHERE name = ?"  # noqa: S608 - constants
+_FIND = f"SELECT {COLUMNS} FROM queue WHERE name = ?"  # noqa: S608 - constants
 # A message id is this prefix and the row's number: unique without a random number per message. It looks like a UUID.
 _CREATE = """
     INSERT INTO queue (name, visibility_seconds, delay_seconds, retention_seconds, wait_time_seconds,
@@ -59,6 +59,7 @@ class Queue(NamedTuple):
     dead_letter_queue: str | None
     max_receive_count: int | None
     prefix: str
+    group_deduplication: int  # a deduplication id is known in its group only
 
     @property
     def fifo(self) -> bool:
@@ -96,9 +97,15 @@ def create(connection: Connection, name: str, settings: Settings) -> Queue:
     """Make it, or set these attributes on the one that is there. Raises OptionInvalid."""
     check_name(name)
     check_settings(name, settings)
-    connection.execute(_CREATE, (name, *settings))
+    queue = put(connection, name, settings)
     if settings.dead_letter_queue is not None:
         needed(connection, settings.dead_letter_queue)
+    return queue
+
+
+def put(connection: Connection, name: str, settings: Settings) -> Queue:
+    """As `create`, for one who checked both."""
+    connection.execute(_CREATE, (name, *settings))
     return existing(connection, name)
 
 

@@ -73,3 +73,15 @@ def move_back(connection: Connection, source: Queue, destination: Queue, now: fl
     connection.executemany(back, [(destination.id, now, row) for (row,) in found])
     connection.executemany(delete, found)
     return len(found)
+
+
+def visible_with_source(connection: Connection, source: Queue, now: float, limit: int) -> list[tuple[int, str | None]]:
+    """As `move_back` takes them, the rows and the queues they came from."""
+    select, *_ = _MOVE_FIFO if source.fifo else _MOVE_STANDARD
+    return connection.execute(select.replace("SELECT id", "SELECT id, source", 1), (source.id, now, limit)).fetchall()
+
+
+def move_one_back(connection: Connection, source: Queue, destination: Queue, row: int, now: float) -> None:
+    _, back, delete = _MOVE_FIFO if source.fifo else _MOVE_STANDARD
+    connection.execute(back, (destination.id, now, row))
+    connection.execute(delete, (row,))

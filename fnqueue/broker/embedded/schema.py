@@ -75,4 +75,38 @@ STEPS: Final = (
     ) WITHOUT ROWID;
     CREATE INDEX fifo_dedupe_expiry ON fifo_dedupe (expires_at);
     """,
+    """
+    -- What only the whole service (service/) reads. `options`: attributes as they were set, JSON; `tags` too.
+    ALTER TABLE queue ADD COLUMN group_deduplication INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE queue ADD COLUMN created_at REAL NOT NULL DEFAULT 0;
+    ALTER TABLE queue ADD COLUMN changed_at REAL NOT NULL DEFAULT 0;
+    ALTER TABLE queue ADD COLUMN purged_at REAL;
+    ALTER TABLE queue ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE queue ADD COLUMN tags TEXT NOT NULL DEFAULT '{}';
+    -- Tenants of fair queues. Messages without a group are not in it, and pay nothing for it.
+    CREATE INDEX message_groups ON message (queue, group_id, ready_at, sent_at, receives) WHERE group_id IS NOT NULL;
+    CREATE TABLE queue_deleted (name TEXT PRIMARY KEY, deleted_at REAL NOT NULL) WITHOUT ROWID;
+    CREATE TABLE receive_attempt (
+        queue INTEGER NOT NULL,
+        attempt TEXT NOT NULL,
+        -- JSON: [row, receives, ready_at] of each
+        given TEXT NOT NULL,
+        expires_at REAL NOT NULL,
+        PRIMARY KEY (queue, attempt)
+    ) WITHOUT ROWID;
+    CREATE INDEX receive_attempt_expiry ON receive_attempt (expires_at);
+    CREATE TABLE move_task (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL UNIQUE,
+        source TEXT NOT NULL,
+        destination TEXT,
+        per_second INTEGER,
+        status TEXT NOT NULL,
+        reason TEXT,
+        started_at REAL NOT NULL,
+        to_move INTEGER NOT NULL,
+        moved INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX move_task_source ON move_task (source, number);
+    """,
 )

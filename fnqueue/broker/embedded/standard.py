@@ -27,6 +27,12 @@ _RECEIVE = """
                  ORDER BY ready_at, sent_at, receives LIMIT ?)
     RETURNING id, receives, sent_at, first_received_at, group_id, NULL, attributes, source, body
 """
+_RECEIVE_ROWS = """
+    UPDATE message SET ready_at = ?, receives = receives + 1, received_at = ?,
+                       first_received_at = coalesce(first_received_at, ?)
+    WHERE id IN (SELECT value FROM json_each(?))
+    RETURNING id, receives, sent_at, first_received_at, group_id, NULL, attributes, source, body
+"""
 _DELETE = "DELETE FROM message WHERE queue = ? AND id = ? AND receives = ?"
 _FIND = "SELECT ready_at, sent_at, received_at FROM message WHERE queue = ? AND id = ? AND receives = ? AND sent_at > ?"
 _HIDE = "UPDATE message SET ready_at = ? WHERE id = ?"
@@ -66,7 +72,14 @@ class StandardLine:
     def receive(self, count: int, visibility_seconds: float) -> list[Delivered]:
         now = self._now
         values = (now + visibility_seconds, now, now, self._queue.id, now, count)
-        taken: list[Delivered] = self._connection.execute(_RECEIVE, values).fetchall()
+        return self._kept(self._connection.execute(_RECEIVE, values).fetchall())
+
+    def receive_rows(self, rows: Sequence[int], visibility_seconds: float) -> list[Delivered]:
+        """As `receive`, of visible rows that somebody chose."""
+        values = (self._now + visibility_seconds, self._now, self._now, f"[{','.join(map(str, rows))}]")
+        return self._kept(self._connection.execute(_RECEIVE_ROWS, values).fetchall())
+
+    def _kept(self, taken: list[Delivered]) -> list[Delivered]:
         taken.sort()  # by row: RETURNING has no order
         oldest, most = self._oldest, self._queue.max_receive_count
         kept = [one for one in taken if one[2] > oldest and (most is None or one[1] <= most)]

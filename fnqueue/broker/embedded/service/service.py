@@ -1,0 +1,223 @@
+"""QueueService: what SQS does, operation by operation, with its rules and its refusals.
+
+Each verb is one transaction, or joins its caller's. Refusals are BrokerRefused, whose code is the name of SQS's error
+(`QueueDoesNotExist`). A verb waits for nothing: `touched` names the queues in which somebody who waits may find a
+message now, and `Received.due_at` says when there may be one.
+Rows in brackets are those of the specification sheet. Knows neither protocols nor URLs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fnqueue import quotas
+from fnqueue.broker.embedded import checks
+from fnqueue.broker.embedded.checks import Delivery, Fault
+from fnqueue.broker.embedded.line import Delivered, Line
+from fnqueue.broker.embedded.queues import Queue
+from fnqueue.broker.embedded.service import attributes, entries, receiving, rows
+from fnqueue.broker.embedded.service.address import Address, refuse, refuse_value
+from fnqueue.broker.embedded.service.administration import Administration
+from fnqueue.broker.embedded.service.entries import Outgoing
+from fnqueue.broker.embedded.service.receiving import Receiving
+from fnqueue.broker.embedded.service.rows import Row
+from fnqueue.broker.names import is_fifo
+from fnqueue.clock import Clock
+from fnqueue.database import Connection, Database
+
+_LOOKS = 20
+_AGAIN_SECONDS = 0.1
+_HANDLE_CHARS_MAX = 64
+_SEQUENCE_BASE, _SEQUENCE_STEP = 18_000_000_000_000_000_000, 256  # F7: 20 digits, and gaps
+_ROW_MAX = 2**62
+
+
+class Sent(NamedTuple):
+    message_id: str
+    sequence_number: str | None
+
+
+class Received(NamedTuple):
+    """`due_at`: where nothing was found, when something may be visible; unix seconds."""
+
+    queue: Queue
+    messages: list[Delivered]
+    due_at: float | None
+
+
+class QueueService(Administration):
+    """On `database`, which its maker closes. `strict`: also the rules that hinder development, 60 s each [C9, G2]."""
+
+    def __init__(self, database: Database, *, clock: Clock, strict: bool = False) -> None:
+        super().__init__(database, clock=clock, strict=strict)
+        self._receiving = Receiving(clock)
+
+    # ------------------------------------------------------------------ send
+
+    def send(self, address: Address, message: Outgoing) -> Sent:
+        def work(connection: Connection) -> Sent:
+            row, content = self._receiver(connection, address)
+            queue, most = row.queue, attributes.max_bytes(row.options)
+            fault = entries.needed_fault(message, fifo=queue.fifo, content=content) if message.body else None
+            fault = fault or entries.fault(message, fifo=queue.fifo, content=content, bytes_max=most, single=True)
+            if fault is not None:
+                refuse(fault.text, entries.shape_of(fault.code))
+            return self._append(connection, queue, [message])[0]
+
+        self.touched.add(address.full)
+        return self._database.write(work)
+
+    def send_batch(self, address: Address, ids: Sequence[str], messages: Sequence[Outgoing]) -> list[Sent | Fault]:
+        """Raises BrokerRefused for what fails the whole batch [B1]."""
+
+        def work(connection: Connection) -> list[Sent | Fault]:
+            row, content = self._receiver(connection, address)
+            queue, most = row.queue, attributes.max_bytes(row.options)
+            entries.checked_entry_ids(ids)
+            _check_together(messages, fifo=queue.fifo, content=content)
+            faults = [
+                entries.fault(one, fifo=queue.fifo, content=content, bytes_max=most, single=False) for one in messages
+            ]
+            good = [one for one, fault in zip(messages, faults, strict=True) if fault is None]
+            sent = iter(self._append(connection, queue, good))
+            return [next(sent) if fault is None else fault for fault in faults]
+
+        self.touched.add(address.full)
+        return self._database.write(work)
+
+    def _receiver(self, connection: Connection, address: Address) -> tuple[Row, bool]:
+        row = rows.existing(connection, address)
+        return row, bool(row.queue.content_deduplication)
+
+    def _append(self, connection: Connection, queue: Queue, messages: Sequence[Outgoing]) -> list[Sent]:
+        made = [entries.entry_of(one, delay_seconds=0 if queue.fifo else queue.delay_seconds) for one in messages]
+        # A delay of 0 that a client names is 0, whatever the queue's is; on FIFO queues it means the queue's [M6].
+        line_queue = queue if queue.fifo else queue._replace(delay_seconds=0)
+        numbers = self._line(connection, line_queue).send(made)
+        message_id = queue.message_ids()
+        return [Sent(message_id(row), sequence_number(row) if queue.fifo else None) for row in numbers]
+
+    # ------------------------------------------------------------------ receive
+
+    def receive(self, address: Address, *, count: int, visibility_seconds: int | None, attempt: str | None) -> Received:
+        def work(connection: Connection) -> Received:
+            queue = rows.existing(connection, address).queue
+            _check_attempt(attempt, fifo=queue.fifo)
+            seconds = queue.visibility_seconds if visibility_seconds is None else visibility_seconds
+            line = self._line(connection, queue)
+            found: list[Delivered] = []
+            for _ in range(_LOOKS):
+                found = self._receiving.take(connection, queue, count, seconds, attempt)
+                if found or not line.is_ready():
+                    break  # else the expired and the dead are gone now: there may be more behind them
+            if queue.dead_letter_queue is not None and len(found) < count:
+                self.touched.add(queue.dead_letter_queue)  # some may have gone there
+            if found:
+                return Received(queue, found, None)
+            later = self._clock.now() + _AGAIN_SECONDS
+            return Received(queue, found, later if line.is_ready() else line.due_at())
+
+        check_receive(count, visibility_seconds)
+        return self._database.write(work)
+
+    def wait_seconds(self, address: Address) -> int:
+        return self._read(lambda connection: rows.existing(connection, address).queue.wait_time_seconds)
+
+    def undo_receive(self, address: Address, received: Received) -> None:
+        self.touched.add(address.full)
+        self._database.write(
+            lambda connection: receiving.undo(connection, received.queue, received.messages, self._clock.now())
+        )
+
+    # ------------------------------------------------------------------ delete and hide
+
+    def delete(self, address: Address, handles: Sequence[str]) -> list[Fault | None]:
+        def work(connection: Connection) -> list[Fault | None]:
+            queue = rows.existing(connection, address).queue
+            deliveries = [_delivery(text, queue) for text in handles]
+            refused = self._line(connection, queue).delete([each for each in deliveries if each is not None])
+            return [_delete_fault(text, delivery, refused) for text, delivery in zip(handles, deliveries, strict=True)]
+
+        if is_fifo(address.name):
+            self.touched.add(address.full)  # it lets the next of the group go
+        return self._database.write(work)
+
+    def change_visibility(self, address: Address, changes: Sequence[tuple[str, int | None]]) -> list[Fault | None]:
+        def work(connection: Connection) -> list[Fault | None]:
+            queue = rows.existing(connection, address).queue
+            line = self._line(connection, queue)
+            return [_change(line, queue, text, seconds) for text, seconds in changes]
+
+        self.touched.add(address.full)
+        return self._database.write(work)
+
+    def checked_ids(self, address: Address, ids: Sequence[str]) -> None:
+        """Of a batch whose entries are only changed. Raises BrokerRefused."""
+        self.look_up(address)
+        entries.checked_entry_ids(ids)
+
+
+def sequence_number(row: int) -> str:
+    """A duplicate has the first one's, because it has its row [F2]."""
+    return str(_SEQUENCE_BASE + row * _SEQUENCE_STEP)
+
+
+def check_receive(count: int, visibility_seconds: int | None) -> None:
+    if not 1 <= count <= quotas.RECEIVE_MAX:  # R1
+        refuse_value(count, "MaxNumberOfMessages", "Must be between 1 and 10, if provided.")
+    if visibility_seconds is not None and (fault := checks.visibility_fault(visibility_seconds)):
+        refuse(fault.text)
+
+
+def check_wait(seconds: int) -> None:
+    if not 0 <= seconds <= quotas.WAIT_TIME_SECONDS_MAX:  # R2
+        refuse_value(seconds, "WaitTimeSeconds", "Must be >= 0 and <= 20, if provided.")
+
+
+# ------------------------------------------------------------------ checks
+
+
+def _check_together(messages: Sequence[Outgoing], *, fifo: bool, content: bool) -> None:
+    for message in messages:
+        fault = entries.needed_fault(message, fifo=fifo, content=content)
+        if fault is not None:
+            refuse(fault.text)  # M7: InvalidParameterValue in a batch, whatever it is alone
+    total = sum(map(entries.size_of, messages))
+    if total > quotas.BODY_BYTES_MAX:  # L3
+        text = f"Batch requests cannot be longer than {quotas.BODY_BYTES_MAX} bytes. You have sent {total} bytes."
+        refuse(text, "BatchRequestTooLong")
+
+
+def _check_attempt(attempt: str | None, *, fifo: bool) -> None:
+    if attempt is None:
+        return
+    if not fifo:
+        why = "The request include parameter that is not valid for this queue type."
+        refuse_value(attempt, "ReceiveRequestAttemptId", why)
+    if fault := checks.token_fault(attempt, "ReceiveRequestAttemptId"):  # L16
+        refuse(fault.text)
+
+
+def _delivery(text: str, queue: Queue) -> Delivery | None:
+    """Clients send anything, also numbers that no column holds."""
+    found = checks.parse(text, queue.id) if len(text) <= _HANDLE_CHARS_MAX else None
+    return found if found is not None and all(0 <= number < _ROW_MAX for number in found) else None
+
+
+def _delete_fault(text: str, delivery: Delivery | None, refused: Sequence[Delivery]) -> Fault | None:
+    if delivery is None:
+        return checks.not_a_handle(text)
+    return checks.handle_expired(text) if delivery in refused else None
+
+
+def _change(line: Line, queue: Queue, text: str, seconds: int | None) -> Fault | None:
+    if seconds is None:
+        return Fault("MissingParameter", "The request must contain the parameter VisibilityTimeout.")
+    fault: Any = checks.visibility_fault(seconds)
+    if fault is None:
+        delivery = _delivery(text, queue)
+        if delivery is None:
+            return checks.not_a_handle(text)
+        fault, _ = line.change(delivery, seconds)
+    return fault  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""AWS's protocols over the embedded engine: a translator. No rule of a queue lives here."""

@@ -1,0 +1,208 @@
+"""The ASGI application: one port for all services. Whose call it is says the scope of its signature, or its path.
+
+`services` is the seam: SQS is one of them; another one brings an ASGI-like callable under the name that AWS signs with.
+Knows both protocols and no rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from fnqueue import __version__
+from fnqueue.broker.embedded.service import QueueService
+from fnqueue.clock import TurnableClock
+from fnqueue.emulator import call as calls
+from fnqueue.emulator import json_protocol, query_protocol
+from fnqueue.emulator.call import Call
+from fnqueue.emulator.desk import Desk
+from fnqueue.emulator.http import (
+    ClientGone,
+    Headers,
+    Reader,
+    Receive,
+    Refused,
+    Request,
+    Scope,
+    Send,
+    answer,
+    until_gone,
+)
+from fnqueue.emulator.members import Members
+from fnqueue.emulator.operations import OPERATIONS
+from fnqueue.emulator.refusals import Refusal, of_error
+
+_log = logging.getLogger("fnqueue.emulator")
+_encode = msgspec.json.Encoder().encode
+_JSON: Headers = [(b"content-type", b"application/json")]
+
+Service = Callable[[Request, Receive, Send], Awaitable[None]]
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    account: str = "123456789012"
+    region: str = "us-east-1"
+    origin: str = "127.0.0.1:9324"  # in queue URLs, where a client names no host
+
+
+class Emulator:
+    """`desk` and `service` are of one file."""
+
+    def __init__(
+        self, desk: Desk, service: QueueService, setting: Setting, services: Mapping[str, Service] | None = None
+    ) -> None:
+        self._desk, self._service, self._setting = desk, service, setting
+        self._services: dict[str, Service] = {"sqs": self._sqs, **(services or {})}
+        self._reader = Reader()
+        self._moving: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        try:
+            request = await self._reader.read(scope, receive)
+            own = _OWN.get((request.method, request.path))
+            service = self._services.get(_service_name(request), self._sqs)
+            await (service(request, receive, send) if own is None else own(self, request, send))
+        except ClientGone:
+            pass
+        except Refused as error:
+            body, headers = json_protocol.refused(error.refusal, _request_id())
+            await answer(send, error.refusal.status, body, [*headers, (b"connection", b"close")])
+
+    # ------------------------------------------------------------------ SQS
+
+    async def _sqs(self, request: Request, receive: Receive, send: Send) -> None:
+        request_id = _request_id()
+        if json_protocol.speaks(request):
+            done = await self._done(json_protocol.read(request), request, receive)
+            if isinstance(done, Refusal):
+                await answer(send, done.status, *json_protocol.refused(done, request_id))
+            else:
+                await answer(send, 200, *json_protocol.answered(done[1], request_id))
+            return
+        asked = query_protocol.read(request) if request.method in ("GET", "POST") else None
+        if asked is None:  # X3
+            await answer(send, 404, b"<UnknownOperationException/>\n", [(b"content-type", b"text/xml")])
+            return
+        done = await self._done(asked, request, receive)
+        if isinstance(done, Refusal):
+            await answer(send, done.status, *query_protocol.refused(done, request_id))
+        else:
+            await answer(send, 200, *query_protocol.answered(*done, request_id))
+
+    async def _done(
+        self, asked: tuple[str, Members] | Refusal, request: Request, receive: Receive
+    ) -> tuple[str, dict[str, Any] | None] | Refusal:
+        """The operation's name and its answer, or why there is none."""
+        if isinstance(asked, Refusal):
+            return asked
+        name, members = asked
+        try:
+            done = await OPERATIONS[name][1](self._call(request, receive), members)
+        except Exception as error:
+            refusal = of_error(error)
+            if refusal is None:
+                _log.exception("%s failed", name)
+                refusal = Refusal("InternalFailure", "The emulator failed; its log says where. Please report it.")
+            return refusal
+        if name == "StartMessageMoveTask":
+            self.move()
+        return name, done
+
+    def _call(self, request: Request, receive: Receive) -> Call:
+        scope = calls.scope_of(_authorization(request))
+        setting = self._setting
+        return Call(
+            service=self._service,
+            desk=self._desk,
+            region=scope.region if scope else setting.region,
+            account=calls.account_of(scope.access_key if scope else "", setting.account),
+            origin=calls.origin_of(request.header(b"host"), setting.origin),
+            trace=request.header(b"x-amzn-trace-id") or None,
+            gone=lambda: asyncio.ensure_future(until_gone(receive)),
+        )
+
+    # ------------------------------------------------------------------ move tasks
+
+    def move(self) -> None:
+        """Let dead letters go back, if any task says so."""
+        if self._moving is None or self._moving.done():
+            self._moving = asyncio.get_running_loop().create_task(self._move())
+
+    async def _move(self) -> None:
+        try:
+            while await self._desk.do(self._service.move_some) and not self._desk.stopping:
+                await asyncio.sleep(_MOVE_SECONDS)
+        except Exception:
+            _log.exception("moving dead letters stopped; it goes on with the next task, or at the next start")
+
+    # ------------------------------------------------------------------ for those who look after it
+
+    async def _health(self, request: Request, send: Send) -> None:
+        try:
+            await self._desk.do(self._service.is_readable)
+        except Exception as error:
+            await answer(send, 503, _encode({"status": "failing", "reason": str(error)}), _JSON)
+            return
+        await answer(send, 200, _encode({"status": "ok", "version": __version__}), _JSON)
+
+    async def _queues(self, request: Request, send: Send) -> None:
+        found = [
+            {
+                "region": address.region,
+                "account": address.account,
+                "name": address.name,
+                "visible": counts.visible,
+                "in_flight": counts.in_flight,
+                "delayed": counts.delayed,
+            }
+            for address, counts in await self._desk.do(self._service.everywhere)
+        ]
+        await answer(send, 200, _encode({"queues": found}), _JSON)
+
+    async def _clock(self, request: Request, send: Send) -> None:
+        """`{"advance_seconds": 60}`; only where the server was started with a clock to turn."""
+        clock = self._desk.clock
+        if not isinstance(clock, TurnableClock):
+            await answer(send, 404, _encode({"error": "start the emulator with --test-clock"}), _JSON)
+            return
+        try:
+            clock.advance(msgspec.json.decode(request.body, type=_Advance).advance_seconds)
+        except (msgspec.MsgspecError, UnicodeError, ValueError) as error:
+            await answer(send, 400, _encode({"error": str(error)}), _JSON)
+            return
+        self._desk.wake_all()
+        await answer(send, 200, _encode({"now": clock.now()}), _JSON)
+
+
+_MOVE_SECONDS = 0.02
+
+
+class _Advance(msgspec.Struct):
+    advance_seconds: float
+
+
+_OWN = {
+    ("GET", "/_health"): Emulator._health,
+    ("GET", "/_queues"): Emulator._queues,
+    ("POST", "/_clock"): Emulator._clock,
+}
+
+
+def _service_name(request: Request) -> str:
+    scope = calls.scope_of(_authorization(request))
+    return scope.service if scope else "sqs"
+
+
+def _authorization(request: Request) -> str:
+    return request.header(b"authorization")
+
+
+def _request_id() -> str:
+    return str(uuid.uuid4())

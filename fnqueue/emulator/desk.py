@@ -1,0 +1,167 @@
+"""One thread works on the engine for all clients, and those who wait for a message stand in line here.
+
+What many clients ask at the same moment is done in one transaction, so one fsync serves them all. A long poll is a
+future in its queue's line: it costs nothing until a message comes, or is due. Of those who wait one is woken; when it
+has what it wanted it wakes the next.
+Knows nothing of protocols; runs works, and knows of queues only that they are touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from fnqueue.broker.embedded.service import QueueService
+from fnqueue.clock import Clock
+from fnqueue.database import Connection, Database
+
+T = TypeVar("T")
+
+_TOGETHER_MAX = 64
+_SHORTEST_SECONDS = 0.001
+
+
+class _Order(NamedTuple):
+    work: Callable[[], Any]
+    future: asyncio.Future[Any]
+
+
+class _Outcome(NamedTuple):
+    value: Any = None
+    error: Exception | None = None
+
+
+class Desk:
+    """Made in the event loop that it serves."""
+
+    def __init__(self, database: Database, service: QueueService, clock: Clock) -> None:
+        self._database, self._service, self.clock = database, service, clock
+        self._loop = asyncio.get_running_loop()
+        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
+        self._lines: dict[str, deque[asyncio.Future[None]]] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._ending = False
+        self.stopping = False
+        self._thread = threading.Thread(target=self._run, name="fnqueue-emulator-engine", daemon=True)
+        self._thread.start()
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """What `work` returns, once it is durable. Raises what it raises."""
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._orders.put(_Order(work, future))
+        return await future
+
+    def close(self) -> None:
+        """Does what was asked for, and nothing more."""
+        self._orders.put(None)
+        self._thread.join()
+
+    # ------------------------------------------------------------------ in the engine's thread
+
+    def _run(self) -> None:
+        while not self._ending:
+            orders = self._next()
+            if not orders:
+                continue
+            outcomes = self._together(orders)
+            touched, self._service.touched = self._service.touched, set()
+            self._loop.call_soon_threadsafe(self._tell, orders, outcomes, touched)
+
+    def _next(self) -> list[_Order]:
+        """Those that are there, waiting for the first."""
+        orders: list[_Order] = []
+        order = self._orders.get()
+        while order is not None:
+            orders.append(order)
+            if len(orders) == _TOGETHER_MAX:
+                return orders
+            try:
+                order = self._orders.get_nowait()
+            except Empty:
+                return orders
+        self._ending = True
+        return orders
+
+    def _together(self, orders: list[_Order]) -> list[_Outcome]:
+        def work(_: Connection) -> list[_Outcome]:
+            return [_outcome(order.work) for order in orders]
+
+        try:
+            return self._database.write(work)
+        except Exception as error:  # nothing was committed, and each hears it
+            return [_Outcome(error=error)] * len(orders)
+
+    # ------------------------------------------------------------------ in the loop
+
+    def _tell(self, orders: list[_Order], outcomes: list[_Outcome], touched: set[str]) -> None:
+        for order, outcome in zip(orders, outcomes, strict=True):
+            if order.future.done():  # who asked has been cancelled
+                continue
+            if outcome.error is not None:
+                order.future.set_exception(outcome.error)
+            else:
+                order.future.set_result(outcome.value)
+        for name in touched:
+            self.wake(name)
+
+    def stand(self, name: str) -> asyncio.Future[None]:
+        """In line for a queue, before looking whether there is a message: done when it is time to look again."""
+        place: asyncio.Future[None] = self._loop.create_future()
+        self._lines.setdefault(name, deque()).append(place)
+        return place
+
+    def leave(self, name: str, place: asyncio.Future[None], *, passes_on: bool) -> None:
+        """`passes_on`: one who was woken will not look; the next does."""
+        if place.done():
+            if passes_on:
+                self.wake(name)
+            return
+        place.cancel()
+        line = self._lines.get(name)
+        if line is not None:
+            line.remove(place)
+
+    def wake(self, name: str) -> None:
+        """The first in line looks."""
+        line = self._lines.get(name)
+        if line:
+            line.popleft().set_result(None)
+        elif line is not None:
+            del self._lines[name]
+
+    def wake_all(self) -> None:
+        for name, line in list(self._lines.items()):
+            for _ in range(len(line)):
+                self.wake(name)
+
+    def look_at(self, name: str, due_at: float) -> None:
+        """Wake somebody then: a message may be visible. Unix seconds."""
+        if not self._lines.get(name):
+            return
+        when = self._loop.time() + max(_SHORTEST_SECONDS, due_at - self.clock.now())
+        timer = self._timers.get(name)
+        if timer is not None and timer.when() <= when:
+            return
+        if timer is not None:
+            timer.cancel()
+        self._timers[name] = self._loop.call_at(when, self._due, name)
+
+    def _due(self, name: str) -> None:
+        del self._timers[name]
+        self.wake(name)
+
+    def stop(self) -> None:
+        """Long polls end now, with nothing."""
+        self.stopping = True
+        self.wake_all()
+
+
+def _outcome(work: Callable[[], Any]) -> _Outcome:
+    try:
+        return _Outcome(work())
+    except Exception as error:
+        return _Outcome(error=error)

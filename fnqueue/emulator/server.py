@@ -1,0 +1,162 @@
+"""The emulator as a server: one file, one event loop, one socket; bounded against clients that never end a header.
+
+Raises what is wrong with the file before it listens, so whoever started it hears one line. uvicorn is imported here and
+nowhere else, when a server is started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import msgspec
+
+from fnqueue.broker.embedded.service import QueueService
+from fnqueue.clock import SystemClock, TurnableClock
+from fnqueue.database import Database
+from fnqueue.emulator.app import Emulator, Setting
+from fnqueue.emulator.desk import Desk
+from fnqueue.errors import ExtraMissing, FnQueueError
+
+_HEAD_BYTES_MAX = 64 * 1024
+_BACKLOG = 2048
+_GOODBYE_SECONDS = 3
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """`db` None: in memory. `port` 0: a free one."""
+
+    host: str = "127.0.0.1"
+    port: int = 9324
+    db: str | None = None
+    account: str = Setting().account
+    region: str = Setting().region
+    strict: bool = False
+    test_clock: bool = False
+
+
+def serve(options: Options, on_ready: Callable[[str], None]) -> None:
+    """Until SIGINT or SIGTERM. `on_ready` hears the URL. Raises FnQueueError."""
+    uvicorn = _uvicorn()
+    clock = TurnableClock() if options.test_clock else SystemClock()
+    # Waits end by the machine's time; a turned clock only moves what is due.
+    database = Database(options.db)
+    try:
+        database.look()
+        service = QueueService(database, clock=clock, strict=options.strict)
+        database.write(lambda connection: None)
+        listener = _listen(options)
+        with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(uvicorn, options, database, service, clock, listener, on_ready))
+    finally:
+        database.close()
+
+
+async def _serve(
+    uvicorn: Any,
+    options: Options,
+    database: Database,
+    service: QueueService,
+    clock: SystemClock | TurnableClock,
+    listener: socket.socket,
+    on_ready: Callable[[str], None],
+) -> None:
+    desk = Desk(database, service, clock)
+    origin = "{}:{}".format(*listener.getsockname()[:2])
+    emulator = Emulator(desk, service, Setting(account=options.account, region=options.region, origin=origin))
+    config = uvicorn.Config(
+        emulator,
+        http=_protocol(),
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=_GOODBYE_SECONDS,
+    )
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # who sends rubbish is answered, not logged
+    emulator.move()  # tasks that were under way when the last process ended
+    try:
+        on_ready(f"http://{origin}")
+        await _stopping(uvicorn, config, desk).serve(sockets=[listener])
+    finally:
+        desk.stop()
+        await asyncio.get_running_loop().run_in_executor(None, desk.close)
+
+
+def _stopping(uvicorn: Any, config: Any, desk: Desk) -> Any:
+    """A server whose long polls end when it is told to."""
+    loop = asyncio.get_running_loop()
+
+    class Server(uvicorn.Server):  # type: ignore[misc]
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            super().handle_exit(sig, frame)
+            loop.call_soon_threadsafe(desk.stop)
+
+    return Server(config)
+
+
+def _listen(options: Options) -> socket.socket:
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((options.host, options.port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        text = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}. Name another --port."
+        raise FnQueueError(text) from error
+    return listener
+
+
+# ------------------------------------------------------------------ what is installed
+
+
+def _uvicorn() -> Any:
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise ExtraMissing("uvicorn", "emulator") from error
+    return uvicorn
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+def _protocol() -> Any:
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    except ImportError:
+        return "h11"  # which has bounds of its own
+
+    class Bounded(HttpToolsProtocol):
+        _head_bytes = 0
+        _in_head = False
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._in_head and not self.transport.is_closing():
+                self._head_bytes += len(data)
+                if self._head_bytes > _HEAD_BYTES_MAX:
+                    self.send_400_response("Request header fields too large.")
+
+        def on_message_begin(self) -> None:
+            self._head_bytes, self._in_head = 0, True
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._in_head = False
+            super().on_headers_complete()
+
+    return Bounded
