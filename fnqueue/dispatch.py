@@ -69,6 +69,10 @@ class Tick(msgspec.Struct, frozen=True):
     id: str
     schedule: str
     time: str
+    #: Unix seconds. Until then a copy may come, so the record that it ran is kept as long.
+    until: float
+    #: When it left, unix seconds, if that was not now: another scheduler sent it.
+    made_at: float | None = None
 
 
 class SendPowers(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +177,7 @@ class Dispatch:
 
     def _seal(self, task: Task[Any, Any, Any], call: OutgoingCall, wire: Wire, tick: Tick | None) -> Prepared:
         powers, options = self._powers, task.call_options
-        now = powers.clock.now()
+        now = powers.clock.now() if tick is None or tick.made_at is None else tick.made_at
         queue, delay = self._physical(task, call.queue), self._delay(task, now)
         not_before = now + delay if delay else None
         expires = max(now, not_before or 0) + (options.expires_seconds or task.options.expires_seconds)
@@ -183,7 +187,7 @@ class Dispatch:
         if call.baggage:
             sealed["bg"] = call.baggage
         if tick is not None:
-            sealed["tk"] = [tick.schedule, tick.time]
+            sealed["tk"] = [tick.schedule, tick.time, str(math.ceil(tick.until))]
         if options.retry is not None:
             sealed["ry"] = retry_of(options.retry).to_wire()
         body = seal(
@@ -300,6 +304,10 @@ class Dispatch:
                 self._claims.settle(call.claim, call.id, sent=False)
         except FnQueueError:
             pass  # what cannot be released now lapses by itself; the caller has a greater trouble
+
+    def keep(self, call: Prepared) -> None:
+        """It runs here and is not sent: its dedupe key is its own all the same."""
+        self._claims.settle(call.claim, call.id, sent=True)
 
     def still_wanted(self, calls: Sequence[Prepared]) -> list[Prepared]:
         """Calls that were held for long: without those whose dedupe key another call took meanwhile."""

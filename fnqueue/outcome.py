@@ -58,7 +58,17 @@ Outcome = Succeeded | Rescheduled | Failed | DeadLettered | Refused | Released
 
 #: Somebody tampered, or the message is rubbish: to the dead-letter queue whole, at a bounded rate.
 HOSTILE: Final = frozenset(
-    {"MALFORMED", "SUITE", "BAD_TAG", "REVOKED_KEY", "KEY_NOT_FOR_TASK", "UNSEAL", "FRAME", "ID_CONFLICT"}
+    {
+        "MALFORMED",
+        "SUITE",
+        "BAD_TAG",
+        "REVOKED_KEY",
+        "KEY_NOT_FOR_TASK",
+        "UNSEAL",
+        "FRAME",
+        "ID_CONFLICT",
+        "NO_OCCURRENCE",
+    }
 )
 #: A rotation, a deploy or a clock: hidden for a while, then the dead-letter queue.
 UNKNOWN: Final = frozenset({"UNKNOWN_KEY", "TASK_NOT_SERVED", "FROM_FUTURE"})

@@ -76,7 +76,8 @@ class Delivery:
         self.opened: Opened | None = None
         self.id: str | None = None  # None until the tag is proven
         self.call: bytes | None = None  # which call it is, once it is read: see `records.call_digest`
-        self.tick = False  # a schedule made it, perhaps twice: it takes effect once, whatever its task says
+        # A schedule made it, perhaps twice: it takes effect once, whatever its task says. A copy may come until then.
+        self.tick: float | None = None
         self.task: Any = None
         self.task_name: str | None = None
         self.context: TaskContext | None = None

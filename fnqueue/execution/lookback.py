@@ -33,7 +33,7 @@ def look_back(delivery: Delivery, task: Task[Any, Any, Any], powers: Powers) -> 
         return end
     known = delivery.record
     delivery.record = _starting(delivery, known, powers)
-    if (task.options.once or delivery.tick) and powers.replay is not None:
+    if (task.options.once or delivery.tick is not None) and powers.replay is not None:
         end = _take_once(delivery, powers, powers.replay)
     if end is None and powers.results is not None and delivery.redelivered:
         end = _start_again(delivery, powers, powers.results, known)
@@ -80,7 +80,7 @@ def _take_once(delivery: Delivery, powers: Powers, replay: Replay) -> Outcome | 
         _id(delivery),
         fence=delivery.fence,
         lease_seconds=powers.lease_seconds,
-        until=delivery.expires_at,
+        until=max(delivery.expires_at, delivery.tick or 0),
         call=delivery.call,
     )
     if isinstance(taken, Conflict):

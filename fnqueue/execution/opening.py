@@ -16,6 +16,7 @@ from fnqueue.errors import EnvelopeError
 from fnqueue.execution.delivery import Delivery, Opened
 from fnqueue.execution.powers import Powers
 from fnqueue.outcome import Outcome, Refused
+from fnqueue.schedule.ticket import is_ticket
 from fnqueue.security.envelope import Verified, verify
 from fnqueue.security.ids import milliseconds
 from fnqueue.security.keyring import KeyRing
@@ -72,6 +73,8 @@ class Opener:
         """The task and the sealed part; `delivery` learns what the header says. Raises EnvelopeError, End."""
         powers, opened = self._powers, delivery.opened
         delivery.opened = None
+        if is_ticket(delivery.body):
+            delivery.body = self._exchange(delivery)
         if opened is not None and powers.clock.monotonic() > opened.until:
             opened = None
         message = opened.message if opened is not None else self._verify(delivery, powers.keys())
@@ -88,9 +91,15 @@ class Opener:
         return task, sealed
 
     def _recognise(self, delivery: Delivery, sealed: dict[str, Any]) -> None:
-        delivery.tick = "tk" in sealed
+        delivery.tick = _tick(sealed.get("tk"))
         if self._powers.results is not None:  # nothing else keeps it
             delivery.call = call_digest(delivery.task_name or "", sealed)
+
+    def _exchange(self, delivery: Delivery) -> str:
+        """The call that a schedule ticket stands for, which then opens as every other, and is what is tried again."""
+        if self._powers.exchange is None:
+            raise EnvelopeError("TASK_NOT_SERVED", "a schedule ticket, and here no worker runs")
+        return self._powers.exchange(delivery)
 
     def _verify(self, delivery: Delivery, ring: KeyRing) -> Verified:
         return verify(
@@ -118,6 +127,12 @@ class Opener:
         wait = delivery.not_before_hint - self._powers.clock.now() if delivery.not_before_hint else 0
         if wait > 0 and self._powers.results is None:
             raise End(Refused("NOT_YET", "", retry_after_seconds=wait))
+
+
+def _tick(said: list[str] | None) -> float | None:
+    if said is None:
+        return None
+    return float(said[2]) if len(said) > 2 and said[2].isdecimal() else 0.0
 
 
 def subject(sealed: dict[str, Any]) -> str:

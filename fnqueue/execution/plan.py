@@ -233,7 +233,7 @@ class Planner:
 
     def _refuse_for_good(self, plan: Plan, code: str, detail: str) -> None:
         self._ends_once(plan)
-        if self.results is not None:
+        if self.results is not None and plan.delivery.id is not None:
             plan.records.append(self._failure(plan.delivery, TaskError(code, detail), code))
         self._dead_letter(plan, code)
 
@@ -253,7 +253,8 @@ class Planner:
     def _ended_state(self, plan: Plan, code: str, detail: str) -> None:
         delivery = plan.delivery
         self._ends_once(plan)
-        if self.results is not None:
+        # Without an id it is a schedule ticket that was refused: no call that anybody could ask after.
+        if self.results is not None and delivery.id is not None:
             keep = delivery.task.options.keep_failure_seconds if delivery.task is not None else KEEP_FAILURE_SECONDS
             plan.records.append(self.results.ended(self._record(delivery), code, keep_seconds=keep, reason=detail))
 

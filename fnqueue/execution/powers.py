@@ -51,6 +51,7 @@ class Powers:
     policy_of: Callable[[Task[Any, Any, Any]], Policy]
     results: Results | None = None
     replay: Replay | None = None
+    exchange: Callable[[Delivery], str] | None = None  # a schedule ticket into the body of the call it stands for
     parked: Parked | None = None
     scope: Scope = no_scope
     attempt: Scope = no_scope  # outside of `scope`, in a thread

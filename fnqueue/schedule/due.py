@@ -17,6 +17,8 @@ from fnqueue.schedule.schedule import Schedule
 
 #: EventBridge fires within the minute, and so do we.
 GRACE_SECONDS: Final = 60.0
+#: EventBridge fires within the minute, and its message takes a moment.
+ELSEWHERE_GRACE_SECONDS: Final = 120.0
 MOST: Final = 100
 _MOMENT: Final = timedelta(microseconds=1)
 
@@ -64,6 +66,26 @@ def decide(schedule: Schedule, expression: Expression, *, since: datetime, now: 
             break
     chosen, given_up = _chosen(schedule, late, on_time)
     return Due(tuple(chosen), missed or given_up, following)
+
+
+def is_let_through(schedule: Schedule, expression: Expression, *, time: datetime, sent: datetime) -> bool:
+    """Whether the fire of `time` that another scheduler `sent` then is one that the misfire policy lets through.
+
+    As in `decide`, but for one time alone: of times that come late, `run_once` lets through the one that no other
+    followed by then.
+    """
+    if sent <= time + timedelta(minutes=schedule.flexible_minutes, seconds=ELSEWHERE_GRACE_SECONDS):
+        return True
+    if schedule.misfire == "skip" or sent > latest(schedule, time):
+        return False
+    following = next(expression.after(time), None)
+    return schedule.misfire == "catch_up" or following is None or following > sent
+
+
+def latest(schedule: Schedule, time: datetime) -> datetime:
+    """Until when a fire of `time` may come and be let through, whoever sends it."""
+    within = 0.0 if schedule.misfire == "skip" else schedule.misfire_within_seconds
+    return time + timedelta(minutes=schedule.flexible_minutes, seconds=max(within, ELSEWHERE_GRACE_SECONDS))
 
 
 def _chosen(

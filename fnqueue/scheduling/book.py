@@ -70,7 +70,7 @@ class ScheduleBook:
 
     def resume(self, name: str) -> Scheduled:
         """Its next time is the first from now on: what was missed in the pause stays missed."""
-        return self._change(name, lambda entry, now: entry.changed(paused=False, next=_from_now(entry, now)))
+        return self._change(name, _resumed)
 
     def delete(self, name: str) -> None:
         """Raises UnknownSchedule. What code says is put again when a worker starts."""
@@ -85,7 +85,8 @@ class ScheduleBook:
         kept, entry = self._entry(name)
         runtime = self._runtime()
         now = to_datetime(runtime.clock.now())
-        prepared = Firing(runtime).prepare(entry.schedule, now, sealed=kept.sealed, step="now")
+        firing = Firing(runtime)
+        prepared = firing.prepare(entry.schedule, now, key=firing.key(entry, kept.sealed), step="now")
         for _, error in runtime.transmit([prepared]):
             raise error
         return prepared.id
@@ -127,12 +128,19 @@ class ScheduleBook:
             now = to_datetime(self._runtime().clock.now())
             kept = store.get(schedule.name)
             before = read_entry(kept.data) if kept is not None else None
-            entry = Entry.made(schedule, now) if before is None else _over(before, schedule, now)
+            entry = self._would_be(before, schedule, now)
             if store.put(schedule.name, entry.to_json(), due=entry.due, over=kept) or (
                 kept is None and store.replace_unreadable(schedule.name, entry.to_json(), due=entry.due)
             ):
                 return entry
         raise _busy(schedule.name)
+
+    def _would_be(self, before: Entry | None, schedule: Schedule, now: datetime) -> Entry:
+        ring = self._runtime().ring()
+        if before is None:
+            return Entry.made(schedule, now, key=ring.primary.key_id)
+        entry = before.said(schedule, now)
+        return entry if ring.get(entry.key) is not None else entry.changed(key=ring.primary.key_id)
 
     def _change(self, name: str, change: Change) -> Scheduled:
         for _ in range(_TRIES):
@@ -168,23 +176,10 @@ class ScheduleBook:
         return kept
 
 
-def _over(before: Entry, schedule: Schedule, now: datetime) -> Entry:
-    """A pause stays a pause. When its times are the same as before, none is lost and none comes twice."""
-    old = before.schedule
-    same = (old.expression, old.timezone, old.start, old.end) == (
-        schedule.expression,
-        schedule.timezone,
-        schedule.start,
-        schedule.end,
-    )
-    if same:
-        return before.changed(schedule=schedule)
-    made = Entry.made(schedule, now)
-    return made.changed(paused=before.paused, last=before.last, last_id=before.last_id)
-
-
-def _from_now(entry: Entry, now: datetime) -> datetime | None:
-    return first_time(entry.expression(), now)
+def _resumed(entry: Entry, now: datetime) -> Entry:
+    if not entry.paused:
+        return entry
+    return entry.changed(paused=False, next=first_time(entry.expression(), now), resumed_at=now)
 
 
 def _busy(name: str) -> FnQueueError:

@@ -19,7 +19,11 @@ _MOMENT: Final = timedelta(microseconds=1)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`made_at`: when it was put, or put otherwise; `rate()` counts from it. `next` None: it is over."""
+    """`made_at`: when its times were said, or said otherwise; `rate()` counts from it. `next` None: it is over.
+
+    `revision` grows with each change of what is said, also over a deletion: milliseconds of the change, or one more.
+    `key`: the id of the key that ids of its calls are derived with. `resumed_at`: times before it were missed.
+    """
 
     schedule: Schedule
     made_at: datetime
@@ -27,16 +31,30 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     paused: bool = False
     last: datetime | None = None
     last_id: str = ""
+    revision: int = 0
+    key: str = ""
+    resumed_at: datetime | None = None
 
     @classmethod
-    def made(cls, schedule: Schedule, now: datetime) -> Entry:
+    def made(cls, schedule: Schedule, now: datetime, *, key: str = "") -> Entry:
         """Its first time is the first from now on."""
         made_at = now.replace(microsecond=0)
-        entry = cls(schedule=schedule, made_at=made_at, next=None)
+        entry = cls(schedule=schedule, made_at=made_at, next=None, revision=_revision(now), key=key)
         return entry.changed(next=first_time(entry.expression(), made_at - _MOMENT))
 
     def changed(self, **fields: object) -> Entry:
         return msgspec.structs.replace(self, **fields)
+
+    def said(self, schedule: Schedule, now: datetime) -> Entry:
+        """What it says is replaced. A pause stays a pause; when its times are the same as before, none is lost and
+        none comes twice."""
+        if schedule == self.schedule:
+            return self
+        revision = max(self.revision + 1, _revision(now))
+        if _times(schedule) == _times(self.schedule):
+            return self.changed(schedule=schedule, revision=revision)
+        made = Entry.made(schedule, now, key=self.key)
+        return made.changed(paused=self.paused, last=self.last, last_id=self.last_id, revision=revision)
 
     def expression(self) -> Expression:
         return self.schedule.parsed(self.made_at)
@@ -50,6 +68,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self)
+
+
+def _revision(now: datetime) -> int:
+    return int(now.timestamp() * 1000)
+
+
+def _times(schedule: Schedule) -> tuple[object, ...]:
+    return (schedule.expression, schedule.timezone, schedule.start, schedule.end)
 
 
 _decode = msgspec.json.Decoder(Entry).decode

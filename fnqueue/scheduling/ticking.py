@@ -17,11 +17,9 @@ from fnqueue.errors import ArgumentError, EnvelopeError, FnQueueError, OptionInv
 from fnqueue.events import EngineTrouble, ScheduleFired, ScheduleSkipped
 from fnqueue.runtime import Runtime
 from fnqueue.schedule.due import decide
-from fnqueue.schedule.schedule import Schedule
 from fnqueue.scheduling.entry import Entry, read_entry
 from fnqueue.scheduling.firing import Firing
-from fnqueue.security.ids import milliseconds
-from fnqueue.state.results import TERMINAL
+from fnqueue.scheduling.overlap import runs_still
 from fnqueue.state.schedules import Kept
 
 LEASE_SECONDS: Final = 60.0
@@ -81,7 +79,8 @@ class ScheduleTicker:
         sent: list[tuple[datetime, str]] = []
         last_id = entry.last_id
         for time in due.times:
-            if schedule.overlap == "skip" and self._runs_still(schedule, last_id, now):
+            task = self._firing.task(schedule)
+            if schedule.overlap == "skip" and runs_still(self._runtime, task, schedule, last_id, now):
                 self._skipped(entry, time, "the call of the time before it has not ended (overlap='skip')")
                 continue
             call_id = self._send(claimed, entry, time, now)
@@ -94,7 +93,7 @@ class ScheduleTicker:
     def _send(self, claimed: Kept, entry: Entry, time: datetime, now: datetime) -> str | None:
         """The call's id; None: it is refused for good. Raises what trying again may mend."""
         try:
-            prepared = self._firing.prepare(entry.schedule, time, sealed=claimed.sealed)
+            prepared = self._firing.prepare(entry.schedule, time, key=self._firing.key(entry, claimed.sealed))
         except (*_FINAL, EnvelopeError) as error:
             self._skipped(entry, time, str(error))
             return None
@@ -121,17 +120,6 @@ class ScheduleTicker:
         last, last_id = sent[-1] if sent else (entry.last, entry.last_id)
         changed = entry.changed(next=following, last=last, last_id=last_id)
         self._kept.put(claimed.name, changed.to_json(), due=changed.due, over=claimed)
-
-    def _runs_still(self, schedule: Schedule, last_id: str, now: datetime) -> bool:
-        results = self._runtime.results
-        if not last_id or results is None:
-            return False
-        record = results.read(last_id)
-        if record is not None and record.readable:
-            return record.state not in TERMINAL
-        # Nothing is recorded of a call before it ends, or has run for a while: it is in the queue, until it expires.
-        expires = schedule.options.get("expires_seconds") or self._firing.task(schedule).options.expires_seconds
-        return now.timestamp() < milliseconds(last_id) / 1000 + float(expires)
 
     def _skipped(self, entry: Entry, time: datetime, reason: str) -> None:
         schedule = entry.schedule

@@ -26,7 +26,8 @@ class Sealed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
 
     args, kwargs: as the codec made them JSON. p: principal. w: workflow id and node id. bg: baggage.
     dd: deduplication key. ry: the call's own retry. bl: reference to an offloaded body. m: mandate.
-    tk: the schedule and the time that made the call, which takes effect once whatever its task says.
+    tk: the schedule and the time that made the call, which takes effect once whatever its task says, and until when
+    a copy of it may come, unix seconds.
     """
 
     p: WirePrincipal
@@ -38,7 +39,7 @@ class Sealed(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defa
     ry: list[float] | None = None
     bl: dict[str, str] | None = None
     m: str | None = None
-    tk: Annotated[list[str], msgspec.Meta(min_length=2, max_length=2)] | None = None
+    tk: Annotated[list[str], msgspec.Meta(min_length=2, max_length=3)] | None = None
 
     def __repr__(self) -> str:
         return "<Sealed>"  # and nothing of what is in it

@@ -108,6 +108,11 @@ class Replay:
                 return taken
         return Elsewhere(lease_seconds)
 
+    def holds(self, id: str) -> bool:
+        """Whether it was taken before, and a key of ours says so."""
+        record = self._store.get(KIND, id)
+        return record is not None and self._is_genuine(record)
+
     def renew(self, held: Sequence[Taken], *, lease_seconds: float) -> list[Taken | None]:
         """Lengthen leases to `lease_seconds` from now. None: replaced or ended, so that run has nothing to settle."""
         renewed = [msgspec.structs.replace(taken, lease_until=self._clock.now() + lease_seconds) for taken in held]

@@ -52,6 +52,10 @@ class KeptSchedules:
         record = self._store.get(KIND, name)
         return self._opened(record) if record is not None else None
 
+    def is_there(self, name: str) -> bool:
+        """Whether there is a record, whoever sealed it."""
+        return self._store.get(KIND, name) is not None
+
     def all(self) -> list[Kept]:
         """By name."""
         buckets = [_RESTING, *(f"due {shard}" for shard in range(_SHARDS))]

@@ -20,6 +20,7 @@ from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.execute import Run
 from fnqueue.outcome import Outcome
 from fnqueue.runtime import Runtime
+from fnqueue.scheduling.admission import Admission
 from fnqueue.scheduling.ticking import ScheduleTicker
 from fnqueue.task.options import Draw
 from fnqueue.worker.ticker import Ticker, TickerPowers
@@ -35,7 +36,12 @@ class Hand:
     def __init__(self, runtime: Runtime, around: Around, *, raised: Raised | None, draw: Draw = random.uniform) -> None:
         self.runtime, self._around = runtime, around
         self.executor = runtime.executor(
-            worker="drain", delete_first=self._delete_first, raised=raised, draw=draw, **IN_CALLERS_THREAD
+            worker="drain",
+            delete_first=self._delete_first,
+            raised=raised,
+            draw=draw,
+            exchange=Admission(runtime).exchange,
+            **IN_CALLERS_THREAD,
         )
         self.settler = runtime.settler(worker="drain")
 

@@ -25,6 +25,7 @@ from fnqueue.execution.plan import Plan
 from fnqueue.execution.settle import Ended
 from fnqueue.outcome import Failed, Outcome, Released
 from fnqueue.runtime import Runtime
+from fnqueue.scheduling.admission import Admission
 from fnqueue.scheduling.book import ScheduleBook
 from fnqueue.scheduling.ticking import ScheduleTicker
 from fnqueue.worker.groups import Groups
@@ -91,7 +92,12 @@ class Worker:
         runtime, settings, engine = self.runtime, self.runtime.settings, self.runtime.engine
         window = EMBEDDED_WINDOW if engine.embedded else SQS_WINDOW
         self._slots = Slots(self.concurrency, most=window, loop_most=settings.async_concurrency)
-        self._executor = runtime.executor(extend=self._extend, delete_first=self._delete_first, worker=self.name)
+        self._executor = runtime.executor(
+            extend=self._extend,
+            delete_first=self._delete_first,
+            worker=self.name,
+            exchange=Admission(runtime).exchange,
+        )
         self._heartbeat = Heartbeat(
             HeartbeatPowers(
                 broker=engine.broker,
