@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import run
 from tests.system.web_servers.serving import Site
 
 
@@ -24,4 +25,6 @@ def sqs_site(tmp_path: Path, moto_endpoint: str) -> Callable[[str], Site]:
         "FNQUEUE_KEYS_FILE": f"{tmp_path}/fnqueue.keys",
         "FNQUEUE_WAIT_TIME_SECONDS": "1",
     }
+    made = run("fnqueue", "keys", "new", "--file", env["FNQUEUE_KEYS_FILE"], cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
     return lambda framework: Site(tmp_path, framework, env)

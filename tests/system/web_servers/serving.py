@@ -78,8 +78,16 @@ class Site:
         with started(*words, cwd=self.home, env={**self.env, **env}, log=log, program=kind.program) as server:
             serving = Serving(kind, server, int(port))
             server.until(lambda: serving.listens() or server.process.poll() is not None)
+            assert server.process.poll() is None, f"it ended with {server.process.returncode}:\n{server.output}"
             yield serving
             serving.end_of_family()
+
+    def change(self, file: str) -> None:
+        """The site's second version: written with another time than it had, as a clock may be too coarse to tell."""
+        path = self.home / file
+        stat = path.stat()
+        path.write_text(path.read_text().replace('VERSION = "first"', 'VERSION = "second"'))
+        os.utime(path, (stat.st_atime + 5, stat.st_mtime + 5))
 
     def effects(self) -> collections.Counter[str]:
         """What a worker does that takes all there is in the queue."""
@@ -165,6 +173,30 @@ class Serving:
                 process.kill()
 
 
+@dataclass
+class Polled:
+    """One visitor who comes again and again, each time with another text, until the answer is as it should be."""
+
+    serving: Serving
+    wanted: Callable[[dict[str, Any]], bool]
+    asked: list[str] = field(default_factory=list)
+    answered: list[str] = field(default_factory=list)
+    answer: dict[str, Any] = field(default_factory=dict)
+
+    def until_it_is_so(self) -> dict[str, Any]:
+        until(self._ask, lambda: f"{self.answer}:\n{self.serving.server.output[-3000:]}")
+        return self.answer
+
+    def _ask(self) -> bool:
+        self.asked.append(text := f"polled-{len(self.asked)}")
+        answer = self.serving.tolerant(text)
+        if answer is None:
+            return False
+        self.answered.append(text)
+        self.answer = answer
+        return self.wanted(answer)
+
+
 def until(what: Callable[[], object], said: Callable[[], object], seconds: float = SECONDS) -> None:
     end = time.monotonic() + seconds
     while not what():
@@ -212,6 +244,10 @@ UVICORN = Kind(
 )
 HYPERCORN = replace(
     UVICORN, name="hypercorn", ends_with=0, words=("hypercorn", "-b", "127.0.0.1:PORT", "desk.asgi:application")
+)
+FLASK_RUN = Kind("flask", "flask run", ("flask", "--app", "shop", "run", "--debug", "--port", "PORT"), one_thread=False)
+RUNSERVER = Kind(
+    "django", "runserver", ("manage.py", "runserver", "127.0.0.1:PORT"), program=(sys.executable,), one_thread=False
 )
 
 ALL = [

@@ -15,19 +15,19 @@ import pytest
 
 HEADINGS = ("framework", "version", "Python", "server", "case", "")
 
+OF_THE_FRAMEWORK = ("flask run", "runserver", "-")
+
 
 @pytest.fixture
 def served(request: pytest.FixtureRequest) -> None:
-    """Asked for by a test that is marked `row(framework, server, case)`; a server is named as its distribution is."""
-    mark = request.node.get_closest_marker("row")
-    row = [*mark.args] if mark else [*request.node.callspec.params["row"]]
-    request.node.user_properties.append(("served", with_versions(*row)))
+    """For a test that is marked `row(framework, server, case)`. A server is named as its distribution is."""
+    row = request.node.get_closest_marker("row")
+    request.node.user_properties.append(("served", with_versions(*row.args)))
 
 
 def with_versions(framework: str, server: str, case: str) -> list[str]:
     program, _, how = server.partition(" ")
-    known = {"flask run": "flask", "runserver": "django"}
-    named = server if server in known else f"{program} {version(program)} {how}".strip()
+    named = f"{program} {version(program)} {how}".strip() if server not in OF_THE_FRAMEWORK else server
     return [framework, version(framework), platform.python_version(), named, case]
 
 

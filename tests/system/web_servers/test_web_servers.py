@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
 import pytest
 
 from tests.system.web_servers import serving
-from tests.system.web_servers.serving import HAS_UWSGI, Kind, Serving, Site, until
+from tests.system.web_servers.serving import HAS_UWSGI, VISITORS, Kind, Polled, Serving, Site, until
 
 pytestmark = pytest.mark.system
 
@@ -74,3 +79,79 @@ def test_each_call_of_a_crowd_is_run_once_and_nothing_is_left(kind: Kind, site: 
         served.stop()
     at_import = [f"import-{master}"] if kind.preloads else []
     nothing_lost_or_doubled(here, answers, [f"call-{n}" for n in range(N)] + at_import)
+
+
+@pytest.mark.aws
+@pytest.mark.usefixtures("served")
+@cases(f"{N} calls, 8 at once, to SQS (moto)", serving.GUNICORN_PRELOAD, serving.UVICORN)
+def test_the_same_on_sqs(kind: Kind, sqs_site: Callable[[str], Site]) -> None:
+    """boto3's clients and their sockets are not to be shared by a fork, either."""
+    test_each_call_of_a_crowd_is_run_once_and_nothing_is_left(kind, sqs_site)
+
+
+# ---------------------------------------------------------------- bad days
+
+
+@pytest.mark.usefixtures("served")
+@cases("HUP under load", serving.GUNICORN_SYNC)
+def test_workers_are_replaced_under_load_and_no_call_is_lost(kind: Kind, site: Callable[[str], Site]) -> None:
+    here = site(kind.framework)
+    texts = [f"call-{n}" for n in range(N)]
+    with here.served_by(kind) as served, ThreadPoolExecutor(VISITORS) as visitors:
+        before = {answer["pid"] for answer in served.crowd(texts[:WARM])}
+        here.change("shop.py")
+        served.remember()
+        served.server.signal(signal.SIGHUP)
+        during = visitors.map(served.get, texts[WARM:])
+        after = Polled(served, lambda answer: answer["version"] == "second").until_it_is_so()
+        assert after["pid"] not in before
+        list(during)
+        served.stop()
+    found = here.effects()
+    assert [text for text in texts if found[text] != 1] == []
+
+
+@pytest.mark.usefixtures("served")
+@cases("kill -9 while deferring", serving.GUNICORN_PRELOAD, serving.GUNICORN_THREADS, serving.UWSGI)
+def test_a_process_that_is_killed_while_it_defers_leaves_no_lock(kind: Kind, site: Callable[[str], Site]) -> None:
+    here = site(kind.framework)
+    with here.served_by(kind) as served:
+        asked, answered = killed_while_deferring(served, times=6)
+        began = time.monotonic()
+        served.get("afterwards")
+        assert time.monotonic() - began < 10
+        served.stop()
+    found = here.effects()
+    assert found["afterwards"] == 1
+    assert [text for text in answered if found[text] != 1] == []
+    assert [text for text in asked if found[text] > 1] == []
+
+
+def killed_while_deferring(served: Serving, times: int) -> tuple[list[str], list[str]]:
+    """A crowd, and workers that are killed before its eyes. What it asked for, and what it was answered."""
+    asked: list[str] = []
+    answered: list[str] = []
+    last: list[int] = []
+    over = threading.Event()
+
+    def visit(visitor: int) -> None:
+        while not over.is_set():
+            asked.append(text := f"call-{visitor}-{len(asked)}")
+            if answer := served.tolerant(text):
+                last.append(answer["pid"])
+                answered.append(text)
+
+    with ThreadPoolExecutor(VISITORS) as visitors:
+        visits = [visitors.submit(visit, number) for number in range(VISITORS)]
+        try:
+            for _ in range(times):
+                seen = len(answered)
+                until(lambda seen=seen: len(answered) > seen + 5, lambda: served.server.output[-3000:])
+                served.remember()
+                os.kill(last[-1], signal.SIGKILL)
+        finally:
+            over.set()
+        for each in visits:
+            each.result()
+    assert len(answered) < len(asked), "none was killed at work, so nothing was tried"
+    return asked, answered
