@@ -115,9 +115,17 @@ def sqlite_path(url: str) -> str | None:
 
 
 def _shown(url: str) -> str:
-    """Without the user and password that urls of other engines hold."""
+    """Without user, password and options, as urls of other engines hold them, and without a key of ours."""
+    if "@" in url and re.search("[?#]", url):
+        return f"{_word(url)}://..."  # which of them ends the password is not known
+    if url.startswith("fnqk1-"):
+        return "fnqk1-..."
     before, at, after = url.rpartition("@")
-    return f"{before.partition('://')[0]}://...@{after}" if at else url
+    return f"{_word(before)}://...@{after}" if at else re.sub("([?#]).*", r"\1...", url)
+
+
+def _word(url: str) -> str:
+    return url.partition(":")[0]
 
 
 def _meant(url: str) -> str:
@@ -126,13 +134,15 @@ def _meant(url: str) -> str:
     if queue:
         return f"; of a queue's own url only the region is wanted: sqs://{queue[1]}/"
     scheme, colon, rest = url.partition(":")
+    if _shown(url) != url:  # there is something in it that must not be quoted
+        return f"; there is no engine for {scheme}" if "://" in url and not scheme.startswith("sq") else ""
     if not colon:
         return f"; for this file write sqlite:///{url}"
     if scheme in ("sqlite", "sqlite3"):
         return f"; for this file write sqlite:///{rest.removeprefix('///')}"
     if scheme != "sqs":
         return f"; there is no engine for {scheme}"
-    return f"; write sqs://{rest.lstrip('/')}" if "@" not in rest else ""
+    return f"; write sqs://{rest.lstrip('/')}"
 
 
 def _scheme(url: str) -> str:
@@ -145,9 +155,12 @@ def _sqlite_faults(name: str, url: str) -> list[str]:
     if url.startswith("sqlite:///") and parts.path == "/":
         faults.append(f"{name}={url!r} names no file: write sqlite:///fnqueue.db (in memory, for tests: sqlite://)")
     if parts.netloc:
-        faults.append(f"{name}={url!r}: a file has three slashes, as sqlite:///{parts.netloc}{parts.path}")
+        meant = "fnqueue.db" if "@" in url else f"{parts.netloc}{parts.path}"
+        faults.append(f"{name}={_shown(url)!r}: a file has three slashes, as sqlite:///{meant}")
     for key, _ in parse_qsl(parts.query):
-        faults.append(f"{name}={url!r}: {key!r} is no option of a sqlite url (durability is FNQUEUE_DURABILITY)")
+        faults.append(
+            f"{name}={_shown(url)!r}: {key!r} is no option of a sqlite url (durability is FNQUEUE_DURABILITY)"
+        )
     return faults
 
 

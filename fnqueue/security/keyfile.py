@@ -19,7 +19,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fnqueue.errors import KeyInvalid
-from fnqueue.security.keyring import Entry, KeyRecord, KeyRing, State, entries, make_record, new_key, parse_key
+from fnqueue.security.keyring import (
+    KEY_PREFIX,
+    Entry,
+    KeyRecord,
+    KeyRing,
+    State,
+    entries,
+    make_record,
+    new_key,
+    parse_key,
+)
 
 Identity = tuple[int, int, int, int, int]
 
@@ -126,6 +136,10 @@ def update(path: str | Path, change: Callable[[str], str]) -> None:
 
 def read_with_identity(path: str | Path) -> tuple[str, Identity]:
     """The text, and what `identity` gave for the file it was read from."""
+    if KEY_PREFIX in str(path):  # it must not be quoted
+        raise KeyInvalid(
+            "the path of the key file is a key itself: set that as FNQUEUE_KEYS, and FNQUEUE_KEYS_FILE not"
+        )
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hang us
     except OSError as error:

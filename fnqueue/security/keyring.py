@@ -31,7 +31,7 @@ KINDS: Final = ("user", "service", "schedule", "anonymous")
 MESSAGE_PURPOSES: Final = ("sig", "seal", "hedge")
 STATE_PURPOSES: Final = ("result", "schedule", "blob", "token", "group", "audit")
 
-_PREFIX: Final = "fnqk1-"
+KEY_PREFIX: Final = "fnqk1-"
 _OTHER_TYPES: Final = ("sign", "verify", "open", "seal", "state")
 _DATA: Final = re.compile(r"[a-z2-7]{56}")
 _TOKEN: Final = re.compile(r"#[^\n]*|(?P<entry>[^\s,#]+)")
@@ -224,13 +224,13 @@ def new_key() -> str:
 def write_key(root: bytes) -> str:
     """The key string of 32 bytes. Raises KeyInvalid for weak ones."""
     _refuse_weak(root)
-    return f"{_PREFIX}root-{to_base32(root + _checksum(root))}"
+    return f"{KEY_PREFIX}root-{to_base32(root + _checksum(root))}"
 
 
 def parse_key(text: str) -> bytes:
     """The 32 bytes of a key string. Raises KeyInvalid, which never quotes it."""
-    kind, _, data = text.removeprefix(_PREFIX).partition("-")
-    if not text.startswith(_PREFIX) or kind not in ("root", *_OTHER_TYPES):
+    kind, _, data = text.removeprefix(KEY_PREFIX).partition("-")
+    if not text.startswith(KEY_PREFIX) or kind not in ("root", *_OTHER_TYPES):
         raise KeyInvalid("it does not begin with fnqk1-root-, so it is no key of fnqueue; make one: fnqueue keys new")
     if kind != "root":
         raise KeyInvalid(f"it is a '{kind}' key; suite 1 takes 'root' keys only; make one: fnqueue keys new")

@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 
+from fnqueue.app import FnQueue
+from fnqueue.backends import url_faults
 from fnqueue.clock import ManualClock
-from fnqueue.errors import FnQueueError
+from fnqueue.errors import FnQueueError, SettingsInvalid
 from fnqueue.security import keyfile, tokens
 from fnqueue.security.envelope import verify
 from fnqueue.security.keyring import KeyRing, entries, make_record, new_key, parse_key
 from fnqueue.security.keys import FileKeys, FixedKeys
 from fnqueue.security.primitives import to_base32, to_base64
 from fnqueue.security.records import seal_record, unseal_record
+from fnqueue.settings import Settings
 
 
 def material(key: str) -> list[str]:
@@ -141,3 +144,43 @@ def test_keys_do_not_travel_to_other_processes_by_accident(ring: KeyRing) -> Non
     for thing in (ring.primary, ring, ring.primary.seal):
         with pytest.raises(TypeError):
             pickle.dumps(thing)
+
+
+# ---------------------------------------------------------------- what stands in the wrong setting
+
+
+def test_a_key_that_is_given_as_the_path_of_the_key_file_is_not_quoted(tmp_path: Path) -> None:
+    key = new_key()
+    for path in (key, f"primary:{key}", str(tmp_path / key)):
+        fn = FnQueue(url=f"sqlite:///{tmp_path}/fnqueue.db", keys_file=path)
+        with pytest.raises(SettingsInvalid, match="FNQUEUE_KEYS") as refused:
+            fn.runtime().check()
+        assert_clean("".join(traceback.format_exception(refused.value)), material(key))
+        with pytest.raises(FnQueueError) as refused_file:
+            keyfile.read(path)
+        assert_clean(str(refused_file.value), material(key))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2@localhost/0",
+        "redis://:what?hunter2@localhost/0",
+        "redis://localhost/0?password=hunter2",
+        "redis://localhost/0?password=is@hunter2",
+        "redis://localhost/0#hunter2",
+        "redis:hunter2@localhost",
+        "postgresql://localhost/shop?user=joe&password=hunter2",
+        "sqlite:joe:hunter2@localhost/shop.db",
+        "sqlite://joe:hunter2@localhost/shop.db",
+        "sqlite:///shop.db?password=hunter2",
+        "sqs://eu-west-1/shop-?endpoint=http://127.0.0.1:9324/?token=hunter2",
+        "sqs://eu-west-1/shop-?endpoint=http://127.0.0.1:9324/%23hunter2",
+        "fnqk1-root-hunter2",
+    ],
+)
+def test_no_fault_of_a_url_quotes_its_secrets(url: str) -> None:
+    for setting in ("url", "store_url"):
+        faults = url_faults(Settings.build({setting: url}))
+        assert faults
+        assert [fault for fault in faults if "hunter2" in fault] == []

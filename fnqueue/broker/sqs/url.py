@@ -121,7 +121,8 @@ def _endpoint_faults(endpoint: str) -> list[str]:
     if "@" in endpoint:
         return ["the endpoint holds credentials, which have no place in a url"]
     if not valid or parts.query or parts.fragment:
-        return [f"endpoint={endpoint!r} must be like http://127.0.0.1:9324"]
+        shown = re.sub("([?#]).*", r"\1...", endpoint)  # what follows may be a token
+        return [f"endpoint={shown!r} must be like http://127.0.0.1:9324"]
     return []
 
 
