@@ -4,7 +4,8 @@
         fn = shop.fn
 
 The queue is put in place around the whole of a test (`run`), so a `setUp` that forgets `super().setUp()` cannot send
-to the real one. It may stand before any other TestCase: `class Tests(FnQueueTestCase, IsolatedAsyncioTestCase)`.
+to the real one. What `setUpClass` defers stays in a queue of the class, if it begins with `super().setUpClass()`.
+It may stand before any other TestCase: `class Tests(FnQueueTestCase, IsolatedAsyncioTestCase)`.
 Flask and Django have their own in `flask_fnqueue.testing` and `django_fnqueue.testing`.
 """
 
@@ -15,7 +16,7 @@ import inspect
 import sys
 import unittest
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ClassVar
 
 from fnqueue.app import FnQueue
@@ -40,6 +41,17 @@ class FnQueueTestCase(unittest.TestCase):
     clock: ManualClock
     drain: Drain
     _deferred: AssertDeferred
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.enterClassContext(cls.queue_of_the_class())
+        super().setUpClass()
+
+    @classmethod
+    def queue_of_the_class(cls) -> AbstractContextManager[Any]:
+        """Around all tests of the class: what `setUpClass` defers reaches no real queue, and no test sees it."""
+        fn = getattr(cls, "fn", None)
+        return in_memory(fn) if isinstance(fn, FnQueue) else nullcontext()
 
     def run(self, result: unittest.TestResult | None = None) -> unittest.TestResult | None:
         if _is_skipped(self):

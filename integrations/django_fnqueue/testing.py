@@ -10,7 +10,7 @@ such transaction around it: what a task defers is sent when the task has ended, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from django.core.signals import setting_changed
@@ -51,9 +51,8 @@ class FnQueueTestCase(testing.FnQueueTestCase):
     fn = django_fnqueue.fn
 
     @classmethod
-    def setUpClass(cls) -> None:
-        cls.enterClassContext(in_memory(cls.fn))
-        super().setUpClass()
+    def queue_of_the_class(cls) -> AbstractContextManager[Any]:
+        return in_memory(cls.fn)
 
     @contextmanager
     def queue_in_memory(self, **how: Any) -> Iterator[FnQueue]:

@@ -12,7 +12,7 @@ that of every request of the test client, and keep `g` and who is logged in from
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from flask import Flask
@@ -57,7 +57,10 @@ def fn_of(app: Flask) -> FnQueue:
 
 
 class FnQueueTestCase(testing.FnQueueTestCase):
-    """A test case with `self.app`, from `create_app()`, made anew for each test; `self.fn` is its FnQueue."""
+    """A test case with `self.app`, from `create_app()`, made anew for each test; `self.fn` is its FnQueue.
+
+    `setUpClass` has no app yet: whatever it defers with an app of its own goes to that app's own queue.
+    """
 
     app: Flask
 
@@ -65,6 +68,10 @@ class FnQueueTestCase(testing.FnQueueTestCase):
         """Your application, for a test."""
         name = type(self).__name__
         raise NotImplementedError(f"{name}: def create_app(self): return yourapp.create_app(...)")
+
+    @classmethod
+    def queue_of_the_class(cls) -> AbstractContextManager[Any]:
+        return nullcontext()
 
     @contextmanager
     def queue_in_memory(self, **how: Any) -> Iterator[FnQueue]:

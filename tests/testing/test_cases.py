@@ -89,6 +89,36 @@ class OnALoop(FnQueueTestCase, IsolatedAsyncioTestCase):
 
 
 @pytest.mark.system
+def test_what_the_set_up_of_the_class_defers_reaches_neither_the_real_queue_nor_a_test(tmp_path):
+    done = unittests(
+        tmp_path,
+        """
+import shop
+from fnqueue.testing import FnQueueTestCase
+
+class Charging(FnQueueTestCase):
+    fn = shop.fn
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        shop.charge.defer(7)
+
+    @classmethod
+    def tearDownClass(cls):
+        shop.charge.defer(8)
+        super().tearDownClass()
+
+    def test_it(self):
+        self.assertEqual(self.drain(), 0)
+        self.assertNotDeferred(shop.charge)
+""",
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != "") == ["shop.py", "test_shop.py"]
+
+
+@pytest.mark.system
 def test_a_test_that_fails_in_chaos_says_the_seed(tmp_path):
     text = """
 import shop
