@@ -7,11 +7,13 @@ not count; the text of a failed assertion names it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fnqueue.app import FnQueue
 from fnqueue.dispatch import Prepared
+from fnqueue.errors import ArgumentError, NotATask
 from fnqueue.events import CallDeferred, CallDropped, CallHeld
 from fnqueue.middleware import Middleware, OutgoingCall, SendNext
 from fnqueue.task.task import Task
@@ -50,7 +52,7 @@ class _Recorder(Middleware):
         # An earlier call holds its dedupe key: nothing is sent.
         if isinstance(prepared, Prepared) and prepared.winner is None:
             task = self._fn.registry.get(call.task)
-            bound = task.binder.bound(call.args, call.kwargs)
+            bound = _as_now(task.binder.bound(call.args, call.kwargs))
             self._made[prepared.id] = Sent(prepared.id, call.task, bound, call.queue)
         return prepared
 
@@ -109,6 +111,10 @@ class AssertDeferred:
         held: bool | None = None,
     ) -> list[Sent]:
         """Some call of `task` was deferred; with `args` or `kwargs` one with just these (defaults filled in)."""
+        if not isinstance(task, Task):
+            raise NotATask(f"assert_deferred({task!r}): the first argument must be a task, got {type(task).__name__}")
+        if args is not None and not isinstance(args, tuple | list):
+            raise ArgumentError(f"args={args!r}: must be a tuple of arguments, as (7,)", task=task.name)
         wanted = None if args is None and kwargs is None else task.binder.bound(tuple(args or ()), dict(kwargs or {}))
         found = [
             call
@@ -142,6 +148,14 @@ class AssertDeferred:
         if self.dropped:
             text += "\nDropped, and never sent:" + "".join(map(_line, self.dropped)) + WHY_DROPPED
         return text
+
+
+def _as_now(arguments: dict[str, Any]) -> dict[str, Any]:
+    """What the message holds: a list that the caller changes afterwards is another one."""
+    try:
+        return deepcopy(arguments)
+    except Exception:  # an object of the application that will not be copied: what travels of it is the codec's matter
+        return arguments
 
 
 def _shown(task: Task[Any, Any, Any], wanted: dict[str, Any] | None, queue: str | None, held: bool | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fnqueue.errors import ArgumentError, NotATask
 from tests.app.test_held_calls import Transactions
 
 
@@ -39,6 +40,29 @@ def test_other_arguments_are_not_found_and_the_text_shows_what_was_deferred(mail
     text = said(assert_deferred, mail, args=(8,))
     assert "expected at least 1 call of shop.mail({'to': 8, 'subject': 'hello'}), found 0" in text
     assert "shop.mail({'to': 7, 'subject': 'hello'}) to mail" in text
+
+
+def test_what_the_caller_changes_afterwards_is_not_what_was_deferred(fn, assert_deferred):
+    @fn.task(name="shop.remind")
+    def remind(numbers: list[int]) -> None: ...
+
+    numbers = [1]
+    remind.defer(numbers)
+    numbers.append(2)
+    remind.defer(numbers)
+    numbers.clear()
+    assert_deferred(remind, args=([1],), count=1)
+    assert_deferred(remind, args=([1, 2],), count=1)
+
+
+def test_what_is_no_task_and_arguments_that_are_no_tuple_are_told(mail, assert_deferred):
+    mail.defer(7)
+    with pytest.raises(ArgumentError, match=r"args=7: must be a tuple of arguments, as \(7,\)"):
+        assert_deferred(mail, args=7)
+    with pytest.raises(ArgumentError, match="args='7': must be a tuple"):
+        assert_deferred.not_(mail, args="7")
+    with pytest.raises(NotATask, match=r"assert_deferred\('shop.mail'\): the first argument must be a task, got str"):
+        assert_deferred("shop.mail")
 
 
 def test_a_call_that_waits_for_a_commit_counts_and_is_marked(transactions, mail, assert_deferred):
