@@ -54,7 +54,22 @@ class TaskError:
     frames: tuple[str, ...] = ()
 
 
-class FnQueueError(Exception):
+class _Travels(Exception):
+    """Comes out of a pickle, and so out of another process, as it was raised. Python would make it anew from its text
+    alone, and a pool of processes breaks at what it cannot make."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _as_raised, (type(self), self.args, vars(self))
+
+
+def _as_raised(kind: type[_Travels], args: tuple[Any, ...], state: dict[str, Any]) -> _Travels:
+    error = kind.__new__(kind)
+    error.args = args
+    vars(error).update(state)
+    return error
+
+
+class FnQueueError(_Travels):
     """The base of all errors of fnqueue."""
 
     retryable: ClassVar[bool] = False
@@ -368,7 +383,7 @@ class DatabaseBusy(DatabaseError):
 # ------------------------------------------------------------------ what a task says, or is told, on purpose
 
 
-class TaskSignal(Exception):
+class TaskSignal(_Travels):
     """The base of what a task says on purpose. Never logged as an error."""
 
 
