@@ -1,7 +1,8 @@
 """Django's users as principals: groups are roles, and so are `staff` and `superuser`.
 
 Before a run the same user is loaded anew by primary key. Any user model will do: what it does not have (groups,
-is_staff, is_active) it does not give or ask.
+is_staff, is_active) it does not give or ask. But an id says no model, so an object of another one is refused: it would
+act for the user who has the same number.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import AppRegistryNotReady, ImproperlyConfigured, ValidationError
+from django.core.exceptions import AppRegistryNotReady, FieldDoesNotExist, ImproperlyConfigured, ValidationError
 
 from fnqueue.errors import OptionInvalid
 from fnqueue.security.principal import ANONYMOUS, Principal
@@ -21,20 +22,23 @@ FLAGS = {"is_staff": "staff", "is_superuser": "superuser"}
 
 def principal_of(user: Any) -> Principal:
     """A user as a principal; nobody for AnonymousUser. Raises OptionInvalid for what is no saved user."""
-    return ANONYMOUS if _is_anonymous(user) else _principal(user, _names(user, _groups(user)))
+    if _is_anonymous(user):
+        return ANONYMOUS
+    pk = _checked_pk(user)
+    return _principal(pk, _names(user, _groups(user)))
 
 
 async def aprincipal_of(user: Any) -> Principal:
     """The same on an event loop."""
     if _is_anonymous(user):
         return ANONYMOUS
-    groups = _groups(user)
+    pk, groups = _checked_pk(user), _groups(user)
     found = [name async for name in groups.values_list("name", flat=True)] if _is_manager(groups) else groups
-    return _principal(user, _names(user, found))
+    return _principal(pk, _names(user, found))
 
 
 def may_act(user: Any) -> bool:
-    return bool(getattr(user, "is_authenticated", False)) and bool(getattr(user, "is_active", True))
+    return _may_log_in(user) and bool(getattr(user, "is_active", True))
 
 
 def load_user(id: str) -> Principal | None:
@@ -63,23 +67,60 @@ def loader() -> Callable[[str], Principal | None] | None:
     return load_user
 
 
+def _may_log_in(user: Any) -> bool:
+    return bool(getattr(user, "is_authenticated", False))
+
+
 def _is_anonymous(user: Any) -> bool:
     return getattr(user, "is_anonymous", False) is True
 
 
-def _principal(user: Any, roles: Iterable[str]) -> Principal:
-    pk = getattr(user, "pk", None)
-    if pk is None or isinstance(pk, tuple) or str(pk) == "":
-        what = f"has the primary key {pk!r}" if hasattr(user, "pk") else "is no user of Django"
-        raise OptionInvalid(
-            f"a {type(user).__name__} {what}: no principal can be made of it. Give a saved user, "
-            "or a fnqueue.Principal: Principal(id=str(user.pk), kind='user', roles=...)"
-        )
+def _principal(pk: Any, roles: Iterable[str]) -> Principal:
     return Principal(id=str(pk), kind="user", roles=frozenset(roles))
 
 
+def _checked_pk(user: Any) -> Any:
+    """Raises OptionInvalid for what is no saved user of the project."""
+    pk = getattr(user, "pk", None)
+    if not _may_log_in(user):
+        fault, instead = "is no user of Django", "a saved user"
+    elif pk is None or isinstance(pk, tuple) or str(pk) == "":
+        fault, instead = f"has the primary key {pk!r}", "a saved user"
+    elif _is_of_another_model(user):
+        fault = f"is no {get_user_model().__name__}, and its primary key may be another's"
+        instead = "the user, say with @fn.principal who a request's principal is"
+    else:
+        return pk
+    raise OptionInvalid(
+        f"a {user.__class__.__name__} {fault}: no principal can be made of it. Give {instead}, "
+        "or a fnqueue.Principal: Principal(id=str(user.pk), kind='user', roles=...)"
+    )
+
+
+def _is_of_another_model(user: Any) -> bool:
+    """What is of no model, as a user made of a token, is taken at its word."""
+    if not hasattr(user, "_meta"):
+        return False
+    try:
+        users: Any = get_user_model()
+    except ImproperlyConfigured:
+        return False  # the project has no users of Django's whom it could be mistaken for
+    # Of a proxy the model that has the table.
+    return not issubclass(user._meta.concrete_model, users._meta.concrete_model)
+
+
 def _groups(user: Any) -> Any:
-    return getattr(user, "groups", None) if getattr(user, "pk", None) is not None else None
+    groups: Any = getattr(user, "groups", None)
+    return None if _is_manager(groups) and not _has_names(groups.model) else groups
+
+
+def _has_names(model: Any) -> bool:
+    """Whatever else a project calls groups, as the rooms of a chat, may have none."""
+    try:
+        model._meta.get_field("name")
+    except FieldDoesNotExist:
+        return False
+    return True
 
 
 def _is_manager(groups: Any) -> bool:

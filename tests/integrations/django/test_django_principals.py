@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 
 import pytest
@@ -11,10 +12,11 @@ from django.test.utils import CaptureQueriesContext, override_settings
 from django.utils.functional import SimpleLazyObject
 
 import fnqueue.testing
+from django_fnqueue.principals import aprincipal_of
 from fnqueue import Principal
 from fnqueue.errors import OptionInvalid
 from fnqueue.policies import active, authenticated, public, role
-from tests.integrations.django.newsstand.models import Member
+from tests.integrations.django.newsstand.models import Article, Editor, Member, Series
 
 
 @pytest.fixture
@@ -69,6 +71,33 @@ def test_what_is_no_saved_user_is_told(fn):
         fn.to_principal(User(username="ada"))
     with pytest.raises(OptionInvalid, match="a str is no user of Django"):
         fn.to_principal("ada")
+
+
+def test_an_object_that_is_no_user_does_not_act_for_the_user_of_the_same_number(fn, ada):
+    series = Series.objects.create(pk=ada.pk, owner=ada)
+    with pytest.raises(OptionInvalid, match="a Series is no user of Django"):
+        fn.to_principal(series)
+
+
+def test_a_logged_in_customer_does_not_act_for_the_user_of_the_same_number(fn, ada):
+    """Of another model than AUTH_USER_MODEL, as a login of one's own or an API key may put into the request."""
+    with override_settings(AUTH_USER_MODEL="newsstand.Member"), pytest.raises(OptionInvalid, match="is no Member"):
+        fn.to_principal(ada)
+    with pytest.raises(OptionInvalid, match="a Member is no User, .* @fn.principal"):
+        fn.to_principal(Member.objects.create(email="ada@example.org"))
+
+
+def test_a_proxy_of_the_user_model_is_that_user(fn):
+    with override_settings(AUTH_USER_MODEL="newsstand.Member"):
+        editor = Editor.objects.create(email="ada@example.org")
+        assert fn.to_principal(editor) == fn.to_principal(Member.objects.get()) == Principal(id=str(editor.pk))
+
+
+def test_a_user_from_a_token_without_a_row_of_its_own_counts(fn):
+    class TokenUser:
+        pk, is_anonymous, is_authenticated = 7, False, True
+
+    assert fn.to_principal(TokenUser()) == Principal(id="7")
 
 
 # ---------------------------------------------------------------- before the run
@@ -162,6 +191,18 @@ def test_a_user_model_without_groups_flags_and_numbers_works(fn, drain, whoami):
         drain()
     assert handle.result() == ["user", str(member.pk)]
     assert [stranger.state, malformed.state] == ["DENIED", "DENIED"]
+
+
+def test_groups_that_have_no_names_are_no_roles(fn, drain, whoami):
+    """A model of the project's own may be called groups, too: rooms of a chat, say."""
+    with override_settings(AUTH_USER_MODEL="newsstand.Member"):
+        member = Member.objects.create(email="ada@example.org")
+        member.groups.add(Article.objects.create(title="editor"))
+        with fn.as_principal(member):
+            handle = whoami.defer()
+        assert asyncio.run(aprincipal_of(member)) == Principal(id=str(member.pk))  # and asks for nothing
+        drain()
+    assert handle.result() == ["user", str(member.pk)]
 
 
 class UsersElsewhere:

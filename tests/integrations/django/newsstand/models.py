@@ -18,11 +18,18 @@ class Article(models.Model):
 class Member(AbstractBaseUser):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     email = models.EmailField(unique=True)
+    groups = models.ManyToManyField(Article)  # which have titles and no names
     USERNAME_FIELD = "email"
     objects: Any = BaseUserManager()
 
     class Meta:
         app_label = "newsstand"
+
+
+class Editor(Member):
+    class Meta:
+        app_label = "newsstand"
+        proxy = True
 
 
 class Series(models.Model):
