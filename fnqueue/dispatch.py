@@ -178,7 +178,7 @@ class Dispatch:
     def _seal(self, task: Task[Any, Any, Any], call: OutgoingCall, wire: Wire, tick: Tick | None) -> Prepared:
         powers, options = self._powers, task.call_options
         now = powers.clock.now() if tick is None or tick.made_at is None else tick.made_at
-        queue, delay = self._physical(task, call.queue), self._delay(task, now)
+        queue, delay = self.physical_queue(task, call.queue), self._delay(task, now)
         not_before = now + delay if delay else None
         expires = max(now, not_before or 0) + (options.expires_seconds or task.options.expires_seconds)
         call_id = new_id(now) if tick is None else tick.id
@@ -219,7 +219,8 @@ class Dispatch:
             claim=claim,
         )
 
-    def _physical(self, task: Task[Any, Any, Any], queue: str) -> str:
+    def physical_queue(self, task: Task[Any, Any, Any], queue: str) -> str:
+        """The one of a logical queue that the task's priority means. Raises OptionInvalid."""
         priority = task.priority
         if priority != "normal" and not self.has_priorities(queue):
             raise OptionInvalid(
@@ -243,7 +244,7 @@ class Dispatch:
         self, ring: KeyRing, task: Task[Any, Any, Any], queue: str, call_id: str, body: str, delay: float, now: float
     ) -> tuple[Entry, float | None]:
         fifo = is_fifo(queue)
-        group = self._group(ring, task, queue)
+        group = group_of(ring, task, queue)
         if fifo and group is None:
             raise OptionInvalid(
                 f"{task.name}: {queue!r} is a FIFO queue and needs a group: "
@@ -264,13 +265,6 @@ class Dispatch:
                 f"{task.name}: a delay of {seconds:,} s needs a store ({longest} without one): set FNQUEUE_STORE_URL"
             )
         return quotas.DELAY_SECONDS_MAX
-
-    def _group(self, ring: KeyRing, task: Task[Any, Any, Any], queue: str) -> str | None:
-        options = task.call_options
-        group = options.group if options.group is not None else options.tenant
-        if group is None:
-            return None
-        return group if options.group_clear else group_id(ring.primary, binding(queue), group)
 
     def _check_size(self, task: Task[Any, Any, Any], body: str, call: OutgoingCall) -> None:
         limit = min(self._powers.max_body_bytes, self._powers.broker.max_body_bytes)
@@ -363,6 +357,15 @@ class Dispatch:
                         delay_seconds=call.delay_seconds,
                     )
                 )
+
+
+def group_of(ring: KeyRing, task: Task[Any, Any, Any], queue: str) -> str | None:
+    """The MessageGroupId of a task's calls in a queue."""
+    options = task.call_options
+    group = options.group if options.group is not None else options.tenant
+    if group is None:
+        return None
+    return group if options.group_clear else group_id(ring.primary, binding(queue), group)
 
 
 def _with_option_hint(error: ArgumentsDoNotFit, task: Task[Any, Any, Any], kwargs: dict[str, Any]) -> ArgumentsDoNotFit:

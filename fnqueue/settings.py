@@ -138,6 +138,7 @@ NOT_SETTINGS = frozenset(
         "no_schedule",
         "queues",
         "reload",
+        "schedule_role_arn",
         "worker_name",
     }
 )

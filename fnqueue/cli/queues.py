@@ -13,7 +13,7 @@ import click
 
 from fnqueue import quotas
 from fnqueue.broker.base import Broker, QueueAttributes
-from fnqueue.broker.names import PRIORITIES, check_queue, dead_letter, is_dead_letter, logical, physical
+from fnqueue.broker.names import PRIORITIES, check_queue, dead_letter, is_dead_letter, is_fifo, logical, physical
 from fnqueue.cli import screen
 from fnqueue.cli.context import find_application
 from fnqueue.cli.discovery import Application
@@ -109,6 +109,8 @@ def make(runtime: Runtime, queue: str) -> list[str]:
             name,
             visibility_seconds=visibility,
             retention_seconds=RETENTION_SECONDS,
+            # Our own sends name their deduplication id, which wins; EventBridge can name none.
+            content_deduplication=is_fifo(queue),
             dead_letter_queue=dead,
             max_receive_count=RECEIVES_MAX,
         )

@@ -22,6 +22,7 @@ from fnqueue.errors import ExpressionInvalid, OptionInvalid, StoreMissing
 from fnqueue.observe import logs
 from fnqueue.runtime import Runtime
 from fnqueue.schedule.expression import parse
+from fnqueue.schedule.published import RETRY_ATTEMPTS_MAX
 from fnqueue.scheduling.book import ScheduleBook
 from fnqueue.scheduling.entry import Scheduled
 from fnqueue.scheduling.ticking import ScheduleTicker
@@ -151,12 +152,66 @@ def run_now(ctx: click.Context, name: str) -> None:
     click.echo(_book(ctx).run_now(name))
 
 
+def _env(name: str, text: str) -> dict[str, Any]:
+    return {"envvar": f"FNQUEUE_{name}", "help": f"{text} (env: FNQUEUE_{name})"}
+
+
 @schedule.command()
-@click.option("--prune", is_flag=True, help="Remove what code said once and says no more.")
+@click.option("--to", type=click.Choice(["store", "eventbridge"]), default="store", show_default=True)
+@click.option("--prune", is_flag=True, help="Remove what code says no more; from EventBridge, what the store has not.")
+@click.option("--plan", is_flag=True, help="EventBridge: show what differs, and change nothing.")
+@click.option("--role-arn", metavar="ARN", **_env("SCHEDULE_ROLE_ARN", "What EventBridge sends as."))
+@click.option("--group", metavar="NAME", help="The schedule group; default: fnqueue-<environment>.")
+@click.option(
+    "--dead-letter-arn", metavar="ARN", help="A standard queue for what EventBridge cannot send; default: none."
+)
+@click.option(
+    "--retry-attempts",
+    type=click.IntRange(0, RETRY_ATTEMPTS_MAX),
+    default=RETRY_ATTEMPTS_MAX,
+    show_default=True,
+    help="How often EventBridge tries again to send.",
+)
+@click.option("--endpoint-url", metavar="URL", help="EventBridge's; default: the queue's own, or Amazon's.")
+@click.option("--json", "json_", is_flag=True, help="EventBridge: the plan as JSON.")
 @click.pass_context
 @reported
-def sync(ctx: click.Context, prune: bool) -> None:
-    """Write what the code says into the store, as a worker does when it starts."""
+def sync(
+    ctx: click.Context,
+    to: str,
+    prune: bool,
+    plan: bool,
+    role_arn: str | None,
+    group: str | None,
+    dead_letter_arn: str | None,
+    retry_attempts: int,
+    endpoint_url: str | None,
+    json_: bool,
+) -> None:
+    """Write what the code says into the store, as a worker does when it starts.
+
+    With --to eventbridge also make EventBridge Scheduler hold what is then in the store. It is compared field by field,
+    and what somebody edited there is told and changed back. Run again, it changes nothing.
+    """
+    if to == "eventbridge":
+        from fnqueue.cli import schedule_aws  # not at the top: it is for AWS only
+
+        schedule_aws.sync(
+            _application(ctx),
+            schedule_aws.Asked(
+                plan=plan,
+                prune=prune,
+                role_arn=role_arn,
+                group=group,
+                dead_letter_arn=dead_letter_arn,
+                retry_attempts=retry_attempts,
+                endpoint_url=endpoint_url,
+                json=json_,
+            ),
+        )
+        return
+    if plan or json_:
+        raise click.UsageError("--plan and --json go with --to eventbridge")
     try:
         done = _book(ctx).sync(prune=prune)
     except OptionInvalid as error:

@@ -23,6 +23,7 @@ _TRIES: Final = 8  # each lost race means that somebody else moved it on
 Many = list[Scheduled]
 Done = list[tuple[str, str]]
 Texts = list[str]
+Entries = list[Entry]
 Change = Callable[[Entry, datetime], Entry]
 
 
@@ -42,6 +43,16 @@ class ScheduleBook:
         """By name."""
         entries = (read_entry(kept.data) for kept in self._kept().all())
         return [to_scheduled(entry) for entry in entries if entry is not None]
+
+    def entries(self, *, as_code_says: bool = False, prune: bool = False) -> Entries:
+        """By name. `as_code_says`: as they would be after a `sync(prune)`, which writes; this writes nothing."""
+        found = {kept.name: read_entry(kept.data) for kept in self._kept().all()}
+        if as_code_says:
+            now = to_datetime(self._runtime().clock.now())
+            for schedule in self._runtime().registry.schedules.values():
+                found[schedule.name] = self._would_be(found.get(schedule.name), schedule, now)
+        gone = {name for name, entry in found.items() if as_code_says and prune and self._is_pruned(entry)}
+        return [entry for name, entry in sorted(found.items()) if entry is not None and name not in gone]
 
     # ---------------------------------------------------------------- changing
 
@@ -103,7 +114,7 @@ class ScheduleBook:
         done = [(schedule.name, what) for schedule in declared.values() if (what := self._sync(schedule)) is not None]
         if prune:
             for found in self.list():
-                if found.schedule.origin == "code" and found.name not in declared:
+                if self._is_pruned(found):
                     self.delete(found.name)
                     done.append((found.name, "removed"))
         return done
@@ -121,6 +132,12 @@ class ScheduleBook:
             return None
         self._write(schedule)
         return "made" if kept is None else "changed"
+
+    def _is_pruned(self, found: Entry | Scheduled | None) -> bool:
+        """Whether code said it once, and says it no more."""
+        if found is None or found.schedule.origin != "code":
+            return False
+        return found.schedule.name not in self._runtime().registry.schedules
 
     def _write(self, schedule: Schedule) -> Entry:
         store = self._kept()

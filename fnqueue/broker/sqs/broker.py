@@ -133,6 +133,10 @@ class SqsBroker:
         queues.created(self._wire, queue, attributes)
         self._visibility.pop(queue, None)
 
+    def arn(self, queue: str) -> str:
+        """What other services of AWS call it. Raises QueueMissing."""
+        return queues.arn_of(self._wire, queue)
+
     def queues(self) -> list[str]:
         return queues.listed(self._wire)
 

@@ -78,14 +78,14 @@ class Clients:
                 raise ExtraMissing("an sqs:// url", "aws") from None
             if name not in self._made:
                 try:
-                    self._session = self._session or _session(self._url)
+                    self._session = self._session or make_session(self._url)
                     self._made[name] = _client(self._session, self._url, read_seconds, attempts)
                 except BotoCoreError as error:
                     raise translate(error, where=self._url.where, queue="") from error
             return self._made[name]
 
 
-def _session(url: SqsUrl) -> Any:
+def make_session(url: SqsUrl) -> Any:
     from botocore.credentials import EnvProvider
     from botocore.session import Session
 
