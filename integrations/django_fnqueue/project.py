@@ -37,8 +37,14 @@ def set_up() -> None:
 
 
 def project_name() -> str:
-    """`mysite` of `mysite.settings`."""
-    return str(getattr(settings, "SETTINGS_MODULE", None) or "").partition(".")[0]
+    """`mysite` of `mysite.settings`, or of `mysite.settings.production`."""
+    return name_of(str(getattr(settings, "SETTINGS_MODULE", None) or ""))
+
+
+def name_of(module: str) -> str:
+    parts = module.split(".")
+    ends = next((n for n, part in enumerate(parts) if part.startswith("settings")), len(parts) - 1)
+    return ".".join(parts[:ends]) or parts[0]
 
 
 def _settings_module() -> str:
