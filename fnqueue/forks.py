@@ -134,7 +134,15 @@ def _before() -> None:
 
 def _not_held() -> list[ForkAware]:
     """What other threads made meanwhile is to be held, too; what is made under UNFORKED cannot be made any more."""
-    return [what for what in list(_watched) if not any(what is held for held in _held)]
+    return [what for what in _all_watched() if not any(what is held for held in _held)]
+
+
+def _all_watched() -> list[ForkAware]:
+    while True:
+        try:
+            return list(_watched)
+        except RuntimeError:  # another thread made one while we looked
+            continue
 
 
 def _in_parent() -> None:

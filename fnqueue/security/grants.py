@@ -277,7 +277,7 @@ class _Custom(Policy):
 
 def custom(function: Callable[[PolicyContext], bool], /) -> Policy:
     """`@custom` makes a policy of a function that takes the context and returns exactly True or False."""
-    if not callable(function) or isinstance(function, type):
+    if not callable(function) or isinstance(function, type | Policy):
         raise OptionInvalid(f"@custom is for functions of one PolicyContext, got {type(function).__name__}")
     if inspect.iscoroutinefunction(function):
         raise OptionInvalid(f"@custom {function.__name__} is async: a policy is asked in plain code; make it def")

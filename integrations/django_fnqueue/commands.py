@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
@@ -18,6 +19,7 @@ from django.db import connections
 
 from django_fnqueue.cli import cli
 from django_fnqueue.project import django_options
+from django_fnqueue.reload import DjangoReloader
 
 #: Those that work for the project. The others must do where its settings are still wrong: `keys new`, say.
 CHECKED = ("worker", "dev")
@@ -58,14 +60,25 @@ class FnQueueCommand(BaseCommand):
         """The exit code."""
         words = [*self.before, *words]
         if words[:1] and words[0] in CHECKED and not options.skip_checks and "--help" not in words:
-            try:
-                self.check()
-            except SystemCheckError as error:
-                self.stderr.write(str(error))
+            trouble = self._trouble()
+            if trouble is not None and "--reload" in words:
+                DjangoReloader().start_when_mended(trouble)
+            if trouble is not None:
+                self.stderr.write(trouble)
                 return 1
         if options.no_color:
             os.environ["NO_COLOR"] = "1"  # noqa: TID251 - heeded by this process and by those that it starts
         return _click(words, program, default_map={"worker": {"log_level": LOG_LEVELS[options.verbosity]}})
+
+    def _trouble(self) -> str | None:
+        """What the project's system checks find; or what it raises at them, because they import its urls."""
+        try:
+            self.check()
+        except SystemCheckError as error:
+            return str(error)
+        except Exception:
+            return traceback.format_exc()
+        return None
 
 
 def _click(words: Sequence[str], program: str, **about: Any) -> int:

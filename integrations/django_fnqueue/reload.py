@@ -33,8 +33,14 @@ class DjangoReloader(Reloader):
             if trouble is None:
                 break
             click.echo(f"fnqueue: {self.changed} changed, and the project cannot be started:\n\n{trouble}", err=True)
-            self.wait_for_change(re.findall(r'File "([^"]+)"', trouble), since=before)
+            self.wait_for_change(_files(trouble), since=before)
         super().start_anew()
+
+    def start_when_mended(self, trouble: str) -> None:
+        """The project's checks failed: wait until somebody changes something. Does not return."""
+        click.echo(trouble, err=True)
+        self.wait_for_change(_files(trouble))
+        self.start_anew()
 
     def _run(self, on_change: Callable[[], None]) -> None:
         try:
@@ -47,9 +53,14 @@ class DjangoReloader(Reloader):
         self.changed = str(file_path)
 
 
+def _files(trouble: str) -> list[str]:
+    """Those of a traceback: what could not be imported is no module to be watched yet."""
+    return re.findall(r'File "([^"]+)"', trouble)
+
+
 def _trouble() -> str | None:
-    """What goes wrong when the project is started; None: nothing."""
+    """What goes wrong when the project is started, its system checks included; None: nothing."""
     done = subprocess.run(  # noqa: S603 - our own command line
-        command_line("fnqueue", "--help"), capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+        command_line("check"), capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
     )
     return None if done.returncode == 0 else (done.stderr or done.stdout).rstrip()

@@ -112,9 +112,10 @@ def deferred(folder: Path, call: str) -> str:
 
 def change(path: Path, before: str, after: str) -> None:
     """Write it with another time than it had: a clock may be too coarse to tell."""
-    stat = path.stat()
-    path.write_text(path.read_text().replace(before, after))
-    os.utime(path, (stat.st_atime + 5, stat.st_mtime + 5))
+    stat, draft = path.stat(), path.with_suffix(".draft")
+    draft.write_text(path.read_text().replace(before, after))
+    os.utime(draft, (stat.st_atime + 5, stat.st_mtime + 5))
+    draft.replace(path)  # whole: a server that starts anew just now must not read half of it
 
 
 # ---------------------------------------------------------------- the worker
@@ -308,6 +309,23 @@ def test_a_worker_reloads_when_a_file_changes_and_ends_what_it_runs_first(mysite
         assert worker.process.pid == pid
         worker.signal(signal.SIGTERM)
         assert worker.wait() == 0, worker.output
+
+
+@pytest.mark.system
+def test_a_worker_that_reloads_waits_for_urls_that_cannot_be_imported_also_at_its_start(mysite, tmp_path):
+    urls = mysite / "mysite" / "urls.py"
+    change(urls, "urlpatterns = [", "nobody_knows_this\nurlpatterns = [")
+    words = ("manage", "fnqueue", "worker", "--reload", "--log-format", "text")
+    with started(*words, cwd=mysite, log=tmp_path / "log") as worker:
+        worker.until_it_says("waiting for a change")
+        assert "name 'nobody_knows_this' is not defined" in worker.output
+        change(urls, "nobody_knows_this\n", "")
+        worker.until_it_says("runs  ")
+        worker.signal(signal.SIGTERM)
+        assert worker.wait() == 0, worker.output
+    change(urls, "urlpatterns = [", "nobody_knows_this\nurlpatterns = [")
+    done = manage(mysite, "fnqueue", "worker")
+    assert (done.returncode, "name 'nobody_knows_this' is not defined" in done.stderr) == (1, True)
 
 
 def touched(path: Path) -> None:
