@@ -88,6 +88,7 @@ class EmulatorProcess:
 
     def terminate(self) -> int:
         self._process.terminate()
+        self._process.wait(timeout=30)
         return self.end()
 
     def end(self) -> int:

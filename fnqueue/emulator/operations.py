@@ -276,14 +276,14 @@ def _without_empty(answer: Answer) -> Answer:
 
 
 def _token(last: str | None) -> str | None:
-    return None if last is None else base64.urlsafe_b64encode(last.encode()).decode()
+    return None if last is None else base64.b64encode(last.encode()).decode()
 
 
 def _after(token: str | None) -> str:
     if not token:
         return ""
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token, validate=True).decode()
     except ValueError:
         refuse("Invalid or expired next token.")
 

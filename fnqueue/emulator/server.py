@@ -90,12 +90,13 @@ async def _serve(
 
 
 def _stopping(uvicorn: Any, config: Any, desk: Desk) -> Any:
-    """A server whose long polls end when it is told to."""
+    """A server whose long polls end when it is told to, and which then returns: uvicorn would raise the signal anew."""
     loop = asyncio.get_running_loop()
 
     class Server(uvicorn.Server):  # type: ignore[misc]
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            super().handle_exit(sig, frame)
+            self.force_exit = self.should_exit  # type: ignore[has-type] # told twice
+            self.should_exit = True
             loop.call_soon_threadsafe(desk.stop)
 
     return Server(config)

@@ -8,7 +8,6 @@ Rows in brackets are those of the specification sheet. Knows nothing of tables.
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -226,11 +225,3 @@ def _bytes(text: str) -> int:
         return len(text.encode())
     except UnicodeEncodeError:  # a lone half of a pair: refused for its characters
         return len(text)
-
-
-def bytes_of(text: str) -> bytes | None:
-    """None for what is no base64."""
-    try:
-        return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return None
