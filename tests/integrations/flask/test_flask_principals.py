@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from flask import jsonify, request
+from flask import Blueprint, jsonify, request
 from flask_login import AnonymousUserMixin, LoginManager, UserMixin, login_user
+from werkzeug.exceptions import Forbidden, HTTPException
 
 from fnqueue import PolicyDenied, Principal
 from fnqueue.errors import OptionInvalid, PolicyUndecided
@@ -345,6 +346,41 @@ def test_the_applications_own_error_handler_wins(make_app, fn, when):
 
     answer = app.test_client().post("/pay")
     assert (answer.status_code, answer.json) == (418, {"mine": "needs authenticated"})
+
+
+@pytest.mark.parametrize("where", ["app", "blueprint"])
+@pytest.mark.parametrize("handled", [403, Forbidden, HTTPException])
+def test_a_refusal_gets_the_applications_own_page_for_403(make_app, fn, where, handled):
+    app, shop = make_app(), Blueprint("shop", __name__)
+    fn.init_app(app)
+
+    @fn.task(name="pay", policy=authenticated)
+    def pay() -> None: ...
+
+    @shop.post("/pay")
+    def view():
+        return pay.defer().id
+
+    def page(error):
+        return f"our page: {error.description}", error.code
+
+    (app if where == "app" else shop).register_error_handler(handled, page)
+    app.register_blueprint(shop)
+    answer = app.test_client().post("/pay")
+    assert (answer.status_code, answer.text) == (403, "our page: needs authenticated")
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_a_handler_of_every_exception_is_not_asked_about_a_refusal(make_app, fn):
+    app = make_app()
+    fn.init_app(app)
+    app.register_error_handler(Exception, lambda error: ("unexpected", 500))
+
+    @fn.task(name="pay", policy=authenticated)
+    def pay() -> None: ...
+
+    app.add_url_rule("/pay", view_func=lambda: pay.defer().id, endpoint="pay")
+    assert app.test_client().get("/pay").status_code == 403
 
 
 def test_the_errors_are_still_errors_for_whoever_catches_them(app, fn):
