@@ -54,6 +54,8 @@ DOORS: dict[str, tuple[str, ...]] = {
     "uvicorn": ("fnqueue/emulator",),
     "uvloop": ("fnqueue/emulator",),
     "importlib": ("fnqueue/backends", "fnqueue/cli/", "integrations/"),
+    "cfnlint": (),
+    "yaml": (),
     "pickle": (),
     "marshal": (),
     "shelve": (),

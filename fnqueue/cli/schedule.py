@@ -223,6 +223,27 @@ def sync(
 
 
 @schedule.command()
+@click.option("--format", "_format", type=click.Choice(["cloudformation"]), default="cloudformation", show_default=True)
+@click.option("--json", "json_", is_flag=True, help="As JSON, not as YAML.")
+@click.option("--group", metavar="NAME", help="The schedule group; default: fnqueue-<environment>.")
+@click.option(
+    "--deploy-within",
+    type=click.IntRange(1, 10_080),
+    default=60,
+    show_default=True,
+    metavar="MINUTES",
+    help="A rate() starts after that: AWS refuses a start in the past.",
+)
+@click.pass_context
+@reported
+def export(ctx: click.Context, _format: str, json_: bool, group: str | None, deploy_within: int) -> None:
+    """What the store has as a template for EventBridge Scheduler, on standard output; changes nothing."""
+    from fnqueue.cli import schedule_aws  # not at the top: it is for AWS only
+
+    schedule_aws.export(_application(ctx), group=group, deploy_within_minutes=deploy_within, json=json_)
+
+
+@schedule.command()
 @click.option("--log-level", type=click.Choice(list(logs.LEVELS)), default="info", show_default=True)
 @click.option("--log-format", type=click.Choice(["auto", "text", "json"]), default="auto", show_default=True)
 @click.pass_context

@@ -1,4 +1,4 @@
-"""`fnqueue schedule sync --to eventbridge`: what EventBridge is to be told, shown as a plan, and told.
+"""`fnqueue schedule sync --to eventbridge` and `export`: what EventBridge is to be told, shown as a plan, and told.
 
 The store is written first, then EventBridge, so that no ticket is there whose revision the store does not know.
 """
@@ -18,8 +18,10 @@ from fnqueue.cli.faults import Fault
 from fnqueue.clock import to_datetime
 from fnqueue.errors import OptionInvalid
 from fnqueue.runtime import Runtime
-from fnqueue.schedule.difference import Step, plan
+from fnqueue.schedule import cloudformation
+from fnqueue.schedule.difference import Step, Wanted, plan
 from fnqueue.schedule.eventbridge import EventBridge
+from fnqueue.schedule.expression import Rate
 from fnqueue.scheduling.book import ScheduleBook
 from fnqueue.scheduling.publishing import Destination, publication
 
@@ -46,7 +48,7 @@ class Asked:
 
 def sync(runtime: Runtime, asked: Asked) -> None:
     broker, role = _sqs(runtime), _role(asked)
-    group = _group(runtime, asked)
+    group = group_name(runtime, asked.group)
     if asked.dead_letter_arn is not None and not _DEAD_LETTER.fullmatch(asked.dead_letter_arn):
         raise Fault(f"--dead-letter-arn {asked.dead_letter_arn!r}: must be the ARN of a standard SQS queue")
     book = ScheduleBook(lambda: runtime)
@@ -79,6 +81,53 @@ def sync(runtime: Runtime, asked: Asked) -> None:
         bridge.close()
 
 
+def export(runtime: Runtime, *, group: str | None, deploy_within_minutes: int, json: bool) -> None:
+    """A template on stdout; what to know of it on stderr."""
+    book = ScheduleBook(lambda: runtime)
+    _check_store(book)
+    destination = Destination(
+        queue_arn=cloudformation.queue_reference,
+        role_arn=cloudformation.ROLE,
+        dead_letter_arn=cloudformation.DEAD_LETTER,
+        deployed_in_seconds=deploy_within_minutes * 60,
+    )
+    try:
+        made = publication(runtime, book.entries(), destination)
+    except OptionInvalid as error:
+        raise Fault(str(error)) from None
+    schedules = [each.members for each in made.wanted if each.members is not None]
+    if len(schedules) >= cloudformation.RESOURCES_MAX:
+        raise Fault(
+            f"{len(schedules)} schedules, and a stack holds {cloudformation.RESOURCES_MAX} resources: "
+            "use fnqueue schedule sync --to eventbridge"
+        )
+    document = cloudformation.template(schedules, group=group_name(runtime, group), queues=made.queues)
+    click.echo((cloudformation.to_json if json else cloudformation.to_yaml)(document), nl=False)
+    for warning in [*made.warnings, *_of_a_template(made.wanted, deploy_within_minutes)]:
+        click.echo(f"! {warning}", err=True)
+
+
+def _check_store(book: ScheduleBook) -> None:
+    kept = {entry.schedule.name: entry.revision for entry in book.entries()}
+    said = book.entries(as_code_says=True)
+    differ = [entry.schedule.name for entry in said if kept.get(entry.schedule.name) != entry.revision]
+    if differ:
+        raise Fault(
+            f"the store has not what the code says of {', '.join(differ)}, and its workers would refuse such tickets: "
+            "run fnqueue schedule sync first"
+        )
+
+
+def _of_a_template(wanted: list[Wanted], minutes: int) -> list[str]:
+    found = []
+    if any(each.members and isinstance(each.expression, Rate) for each in wanted):
+        found.append(f"a rate() starts after {minutes} minutes: create the stack by then, or export again")
+    left = [each.name for each in wanted if each.members and each.members["ActionAfterCompletion"] == "DELETE"]
+    if left:
+        found.append(f"CloudFormation cannot have {', '.join(left)} deleted after completion: it stays there")
+    return found
+
+
 # ---------------------------------------------------------------- what is asked
 
 
@@ -100,8 +149,8 @@ def _role(asked: Asked) -> str:
     return asked.role_arn
 
 
-def _group(runtime: Runtime, asked: Asked) -> str:
-    group = asked.group or f"fnqueue-{runtime.settings.environment}"
+def group_name(runtime: Runtime, given: str | None) -> str:
+    group = given or f"fnqueue-{runtime.settings.environment}"
     if not _GROUP.fullmatch(group):
         raise Fault(f"schedule group {group!r}: must be 1 to 64 of letters, digits and - _ . : give --group")
     return group

@@ -40,9 +40,19 @@ class Target:
 
 
 def members(
-    schedule: Schedule, expression: Expression, target: Target, *, text: str, paused: bool, now: datetime
+    schedule: Schedule,
+    expression: Expression,
+    target: Target,
+    *,
+    text: str,
+    paused: bool,
+    now: datetime,
+    start: datetime,
 ) -> dict[str, Any] | None:
-    """CreateSchedule's members but for the group. `text`: the Input. None: it is over."""
+    """CreateSchedule's members but for the group. `text`: the Input. None: it is over.
+
+    `start`: a `rate()` starts with its first time from then on.
+    """
     if is_over(schedule, expression, now):
         return None
     found: dict[str, Any] = {
@@ -55,9 +65,9 @@ def members(
         "ActionAfterCompletion": "DELETE" if schedule.delete_after_completion else "NONE",
         "Target": _target(schedule, target, text),
     }
-    start = starts(schedule, expression, now)
-    if start is not None:
-        found["StartDate"] = start
+    begins = starts(schedule, expression, now, start)
+    if begins is not None:
+        found["StartDate"] = begins
     if schedule.end is not None and not isinstance(expression, At):
         found["EndDate"] = schedule.end
     return found
@@ -68,10 +78,10 @@ def is_over(schedule: Schedule, expression: Expression, now: datetime) -> bool:
     return next(expression.after(since), None) is None
 
 
-def starts(schedule: Schedule, expression: Expression, now: datetime) -> datetime | None:
+def starts(schedule: Schedule, expression: Expression, now: datetime, start: datetime) -> datetime | None:
     """A `rate()` always has a start, which is one of its times: else AWS would count from whenever it was told."""
     if isinstance(expression, Rate):
-        first = next(expression.after(now - timedelta(seconds=START_BACK_SECONDS)), None)
+        first = next(expression.after(start), None)
         return None if first is None else first.replace(microsecond=0)
     if isinstance(expression, At) or schedule.start is None or schedule.start <= now:
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fnqueue.broker.names import binding, is_fifo
@@ -19,7 +19,7 @@ from fnqueue.errors import OptionInvalid
 from fnqueue.runtime import Runtime
 from fnqueue.schedule.difference import Wanted
 from fnqueue.schedule.expression import Expression
-from fnqueue.schedule.published import RETRY_ATTEMPTS_MAX, Target, doubtful, members, unconfirmed
+from fnqueue.schedule.published import RETRY_ATTEMPTS_MAX, START_BACK_SECONDS, Target, doubtful, members, unconfirmed
 from fnqueue.schedule.ticket import INPUT_BYTES_MAX, Ticket, seal_ticket
 from fnqueue.scheduling.entry import Entry
 from fnqueue.scheduling.firing import Firing
@@ -36,6 +36,8 @@ class Destination:
     role_arn: Any
     dead_letter_arn: Any = None
     retry_attempts: int = RETRY_ATTEMPTS_MAX
+    #: Until then it is there. Before, it can hold no start that is past.
+    deployed_in_seconds: float = -START_BACK_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,8 @@ def _wanted(
         message_group=_group(runtime, entry, queue),
         retry_attempts=destination.retry_attempts,
     )
-    found = members(entry.schedule, expression, target, text=text, paused=entry.paused, now=now)
+    start = now + timedelta(seconds=destination.deployed_in_seconds)
+    found = members(entry.schedule, expression, target, text=text, paused=entry.paused, now=now, start=start)
     return Wanted(name=entry.schedule.name, members=found, ticket=ticket, expression=expression)
 
 
