@@ -100,14 +100,7 @@ class _Owner:
 
     def check(self) -> None:
         """Raises OptionInvalid for a field that is not there, as far as it can be known while models are defined."""
-        first = self._path.split("__")[0]
-        try:
-            _check_single(self._model, self._path, self._model._meta.get_field(first))
-        except FieldDoesNotExist:
-            names = ", ".join(sorted(field.name for field in self._model._meta.fields))
-            raise OptionInvalid(
-                f"owns({self._model.__name__}, owner={self._path!r}): it has no field {first!r}; it has {names}"
-            ) from None
+        self._field(self._model, self._path.split("__")[0])
 
     @cached_property
     def _model(self) -> Any:
@@ -124,13 +117,20 @@ class _Owner:
         for name in self._path.split("__"):
             if name == "pk":
                 return self._path
-            field = model._meta.get_field(name)
-            _check_single(self._model, self._path, field)
+            field = self._field(model, name)
             model = field.related_model
         is_key = field is not None and field.is_relation and self._path.split("__")[-1] == field.name
         return f"{self._path}__pk" if is_key else self._path
 
-
-def _check_single(model: Any, path: str, field: Any) -> None:
-    if field.is_relation and (field.many_to_many or field.one_to_many):
-        raise OptionInvalid(f"owns({model.__name__}, owner={path!r}): {field.name!r} names several, and one can own")
+    def _field(self, model: Any, name: str) -> Any:
+        """Raises OptionInvalid. Django's own FieldDoesNotExist would be taken for an object that does not exist."""
+        says = f"owns({self._model.__name__}, owner={self._path!r}): "
+        try:
+            field = model._meta.get_field(name)
+        except FieldDoesNotExist:
+            names = ", ".join(sorted(field.name for field in model._meta.fields))
+            whose = "it" if model is self._model else model.__name__
+            raise OptionInvalid(f"{says}{whose} has no field {name!r}; it has {names}") from None
+        if field.is_relation and (field.many_to_many or field.one_to_many):
+            raise OptionInvalid(f"{says}{name!r} names several, and one can own")
+        return field

@@ -322,9 +322,18 @@ class InATestCase(TestCase):
         assert exits.apply().state == "FAILURE"
         assert count.apply().value == 1
 
-    async def test_what_an_async_test_defers_is_held_and_captured(self):
+    async def test_what_an_async_test_defers_is_held(self):
         handle = await echo.adefer(1)
         assert handle.held
+
+    async def test_an_async_test_captures_where_its_orm_runs(self):
+        """The coroutine itself is in another thread, which has another connection."""
+        captured = self.captureOnCommitCallbacks(execute=True)
+        await sync_to_async(captured.__enter__)()
+        handle = await echo.adefer(1)
+        await sync_to_async(captured.__exit__)(None, None, None)
+        await sync_to_async(fnqueue.testing.Drain(alone.runtime))()
+        assert handle.result() == 1
 
     async def test_applying_where_a_loop_runs_works_too(self):
         assert exits.apply().state == "FAILURE"

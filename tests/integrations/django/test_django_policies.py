@@ -283,3 +283,18 @@ def test_faults_of_an_owner_are_told_at_decoration_where_they_can_be_known(fn, m
         make(owns(Series, argument="no_argument"))
     with pytest.raises(OptionInvalid, match="'editors' names several"):
         owns(Series, argument="key", owner="editors")
+
+
+def test_a_field_that_is_not_there_is_an_error_and_not_a_denial_where_the_model_is_given_by_name(fn, make, user):
+    """It cannot be told at decoration, and who is told no looks for the mistake among their users."""
+    task = make(owns("newsstand.Series", argument="key", owner="autor"))
+    series = Series.objects.create(owner=user)
+    with fn.as_principal(user), pytest.raises(PolicyUndecided, match="could not decide: OptionInvalid"):
+        task.defer(str(series.pk))
+
+
+def test_a_field_further_along_the_path_is_missed_aloud_too(fn, make, user):
+    task = make(owns(Issue, argument="key", owner="series__autor"))
+    issue = Issue.objects.create(series=Series.objects.create(owner=user))
+    with fn.as_principal(user), pytest.raises(PolicyUndecided, match="could not decide: OptionInvalid"):
+        task.defer(str(issue.pk))
