@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -189,6 +190,21 @@ class TestReadingAndWriting:
         if before:
             assert len(os.listdir("/proc/self/fd")) <= before
 
+    def test_a_database_forgotten_in_a_ring_of_objects_closes_its_connections_first(self, path: Path) -> None:
+        """Whatever Python finalizes first: from 3.13 on it warns of a connection that nobody closed."""
+        notes = Database(path)
+        notes.migrate("notes", NOTES)
+        notes.write(add("a"))
+        ring: list[object] = [notes._connections._writer, [notes]]
+        ring.append(ring)
+        del notes
+        gc.collect()  # it lines up what it leaves as it is reached: the connection before its Database
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            del ring
+            gc.collect()
+        assert [str(each.message) for each in told] == []
+
 
 class TestGroupCommit:
     def test_threads_share_commits_and_lose_nothing(self, path: Path, open_notes: Callable[..., Database]) -> None:
@@ -279,7 +295,8 @@ class TestDurability:
         in_threads(*calls)
         assert len(all_of(notes)) == len(found) == 400
         assert (True, False) not in found
-        assert (False, False) in found, "so that the test can fail"
+        # On a busy machine each one may happen to share its commit with one that waits.
+        assert not notes.write(waits_for_the_disk, durable=False), "so that the test can fail"
 
     def test_whoever_leads_waits_for_the_disk_when_one_behind_it_must(self) -> None:
         line = Line()

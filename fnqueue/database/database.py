@@ -30,6 +30,10 @@ T = TypeVar("T")
 
 _FORK_PATIENCE_SECONDS = 2.0
 
+#: Those of each Database, until it has closed them. Of objects that refer to each other Python may finalize a
+#: connection before its Database, and from 3.13 on it warns of one that nobody closed: what is kept here waits.
+_until_closed: dict[int, Connections] = {}
+
 
 class Database:
     """`path` None: in memory, for this process only. Opens nothing until it is used. Safe between threads.
@@ -49,7 +53,7 @@ class Database:
     ) -> None:
         self.path = None if path is None else os.path.abspath(path)
         synchronous = {"full": "FULL", "relaxed": "NORMAL"}[durability]
-        self._connections = Connections(self.path, synchronous, busy_seconds)
+        self._connections = _until_closed[id(self)] = Connections(self.path, synchronous, busy_seconds)
         self._turnstile = Turnstile(self.path)
         folder = None if self.path is None else f"{self.path}.bells"
         self._bell = Bell(folder, self._connections.changed, clock or SystemClock())
@@ -211,6 +215,7 @@ class Database:
 
     def __del__(self) -> None:
         try:
+            _until_closed.pop(id(self), None)
             self._look_whose_it_is()
             self._connections.close()
             self._turnstile.close()
