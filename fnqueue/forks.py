@@ -89,6 +89,7 @@ class made_once(Generic[T]):  # noqa: N801 - it is used as functools.cached_prop
 # ------------------------------------------------------------------ the announced fork
 
 _one_at_a_time = threading.Lock()
+_forks: int | None = None  # the thread that does now, and holds the above
 _calm: threading.RLock | None = None
 _listens = False
 
@@ -116,8 +117,9 @@ def importing() -> threading.RLock:
 
 def _before() -> None:
     """All that is watched, then UNFORKED: in the order in which a thread takes them."""
-    global _calm
+    global _calm, _forks
     _one_at_a_time.acquire()
+    _forks = threading.get_ident()
     _held.clear()
     _calm = None
     for _ in range(_TRIES):
@@ -154,7 +156,13 @@ def _in_child() -> None:
 
 
 def _after(tell: Callable[[ForkAware], None]) -> None:
-    """One that fails must not keep the others from being told: they hold locks."""
+    """One that fails must not keep the others from being told: they hold locks.
+
+    A fork that had begun before another thread had us listen is told to us at its end only: it holds nothing.
+    """
+    global _forks
+    if _forks != threading.get_ident():
+        return
     failed: BaseException | None = None
     while _held:
         try:
@@ -163,6 +171,7 @@ def _after(tell: Callable[[ForkAware], None]) -> None:
             failed = failed or error
     if _calm is not None:
         _calm.release()  # the parent's; in the child a copy that nobody asks for
+    _forks = None
     _one_at_a_time.release()
     if failed is not None:
         raise failed  # Python reports it; the fork goes on

@@ -10,7 +10,6 @@ Knows the one session that belongs to the app context: not what other sessions o
 from __future__ import annotations
 
 import re
-import threading
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from flask import Flask, appcontext_pushed, request_started
 
 from fnqueue.errors import SendAfterCommitFailed
+from fnqueue.forks import importing
 from fnqueue.held import Held, Transaction, release_all
 
 if TYPE_CHECKING:
@@ -266,11 +266,10 @@ def _open(session: Session) -> Iterator[SessionTransaction]:
 # ---------------------------------------------------------------- one watch per session factory
 
 _watched: weakref.WeakKeyDictionary[Scoped, Writes] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
 
 
 def _writes_of(scoped: Scoped) -> Writes:
-    with _lock:
+    with importing():  # a child must not find it half made, nor SQLAlchemy half imported
         found = _watched.get(scoped)
         if found is None:
             found = _watched[scoped] = Writes()

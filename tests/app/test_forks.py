@@ -213,3 +213,19 @@ for child in children:
     )
     found = texts(tmp_path)
     assert found.count("parent") == 33
+
+
+def test_a_fork_that_had_begun_before_the_first_call_is_survived(tmp_path: Path) -> None:
+    """Python tells of it at its end only: whoever listens since then holds nothing that is to be freed."""
+    scene(
+        """
+import logging  # it has hooks of its own, of the same kind
+calls = ["first"]
+os.register_at_fork(before=lambda: note.defer(calls.pop()) if calls else None)
+ended_well(child_of(os.fork, lambda: note.defer("child")))
+ended_well(child_of(os.fork, lambda: note.defer("second child")))
+note.defer("parent")
+""",
+        tmp_path,
+    )
+    assert texts(tmp_path) == ["child", "first", "parent", "second child"]
