@@ -225,12 +225,12 @@ def _store(settings: Settings, clock: Clock) -> tuple[Store | None, str, tuple[D
     from fnqueue.store.sqlite import SqliteStore
 
     path = sqlite_path(settings.store_url)
-    database = _database(settings, path, clock)
+    database = _database(settings, path, clock, setting="FNQUEUE_STORE_URL")
     return SqliteStore(database, clock=clock), path or "memory", (database,)
 
 
-def _database(settings: Settings, path: str | None, clock: Clock) -> Database:
+def _database(settings: Settings, path: str | None, clock: Clock, setting: str = "FNQUEUE_URL") -> Database:
     from fnqueue.database import Database
 
     durability: Any = settings.durability
-    return Database(path, durability=durability, clock=clock)
+    return Database(path, durability=durability, clock=clock, setting=setting)

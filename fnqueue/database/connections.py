@@ -31,8 +31,8 @@ _WAL_PAGES = 4000
 class Connections:
     """`path` None: in memory, one connection for all. `synchronous`: SQLite's, of the writer."""
 
-    def __init__(self, path: str | None, synchronous: str, busy_seconds: float) -> None:
-        self.path = path
+    def __init__(self, path: str | None, synchronous: str, busy_seconds: float, setting: str) -> None:
+        self.path, self.setting = path, setting
         self.busy_seconds = busy_seconds
         self.components: dict[str, tuple[str, ...]] = {}
         self.ready = False  # the file is ours and has the tables
@@ -66,10 +66,10 @@ class Connections:
         with self._preparing:
             if self.ready:
                 return
-            _make_private(self.path)
+            _make_private(self.path, self.setting)
             connection = self._open()
             try:
-                if migrations.are_due(connection, self.components, self.path):
+                if migrations.are_due(connection, self.components, self.path, self.setting):
                     self._make_tables(connection)
                 self._identity = _identity(self.path)
                 self.ready = True
@@ -102,14 +102,14 @@ class Connections:
             if mode != "wal":
                 raise DatabaseError(f"{self.path}: SQLite's write-ahead log does not work here. Use a local disk.")
             connection.execute("BEGIN IMMEDIATE")
-            migrations.run(connection, self.components, self.path)
+            migrations.run(connection, self.components, self.path, self.setting)
             connection.execute("COMMIT")
         finally:
             door.close()
 
     def make_tables_inside(self, connection: sqlite3.Connection) -> None:
         """In a transaction under way: for the file in memory, and for a component registered after the first use."""
-        migrations.run(connection, self.components, self.path)
+        migrations.run(connection, self.components, self.path, self.setting)
 
     def _open(self) -> sqlite3.Connection:
         # SQLite has locks of its own that a child would inherit from a thread inside it, and hang.
@@ -263,11 +263,11 @@ def _identity(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _make_private(path: str) -> None:
+def _make_private(path: str, setting: str) -> None:
     """Make the file, 0600. Only when it is not there: closing a file that SQLite has open would drop its locks."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except FileExistsError:
         pass
     except OSError as error:
-        raise faults.of_system(error, path) from error
+        raise faults.of_system(error, path, setting) from error

@@ -40,6 +40,7 @@ class Database:
 
     `durability` "full": a write returns when it is on the disk. "relaxed": a power failure may lose the last
     moments' writes, a crash of the process loses nothing. `busy_seconds`: how long to wait for other processes.
+    `setting`: the one that names the file, for the texts of errors.
     Every method that touches the file raises DatabaseError and its kinds.
     """
 
@@ -50,10 +51,12 @@ class Database:
         durability: Durability = "full",
         clock: Clock | None = None,
         busy_seconds: float = 10.0,
+        setting: str = faults.URL,
     ) -> None:
         self.path = None if path is None else os.path.abspath(path)
         synchronous = {"full": "FULL", "relaxed": "NORMAL"}[durability]
-        self._connections = _until_closed[id(self)] = Connections(self.path, synchronous, busy_seconds)
+        self._connections = Connections(self.path, synchronous, busy_seconds, setting)
+        _until_closed[id(self)] = self._connections
         self._turnstile = Turnstile(self.path)
         folder = None if self.path is None else f"{self.path}.bells"
         self._bell = Bell(folder, self._connections.changed, clock or SystemClock())
@@ -72,7 +75,7 @@ class Database:
 
     def look(self) -> bool:
         """Whether the file is there; nothing is made. Raises what first use would. In memory: True."""
-        return True if self.path is None else looking.look(self.path, self._connections.components)
+        return True if self.path is None else looking.look(self.path, self._connections)
 
     # ------------------------------------------------------------------ read
 
@@ -94,7 +97,7 @@ class Database:
             finally:
                 self._connections.give_back(connection)
         except sqlite3.Error as error:
-            raise faults.of_sqlite(error, self.path) from error
+            raise faults.of_sqlite(error, self.path, self._connections.setting) from error
 
     def _read_on(self, connection: Connection, work: Callable[[Connection], T]) -> T:
         here = self._here
@@ -138,7 +141,7 @@ class Database:
     def _as_ours(self, error: BaseException) -> BaseException:
         """An exception of this caller's own: several may have to raise the same fault."""
         if isinstance(error, sqlite3.Error):
-            ours: BaseException = faults.of_sqlite(error, self.path)
+            ours: BaseException = faults.of_sqlite(error, self.path, self._connections.setting)
         elif isinstance(error, DatabaseError):
             ours = type(error)(*error.args)
         else:

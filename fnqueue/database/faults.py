@@ -24,8 +24,15 @@ _WRITE_FAILED = {
 }
 
 
-def of_sqlite(error: sqlite3.Error, path: str | None) -> Exception:
-    """The error that the caller of a Database gets for SQLite's. A new one for each call, or `error` itself."""
+#: The setting that names the file, where nothing else is said.
+URL = "FNQUEUE_URL"
+
+
+def of_sqlite(error: sqlite3.Error, path: str | None, setting: str = URL) -> Exception:
+    """The error that the caller of a Database gets for SQLite's: a new one for each call, or `error` itself.
+
+    `setting`: which one names the file.
+    """
     path = path or "the database in memory"
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:  # raised by the sqlite3 module itself: a mistake in a work
@@ -40,10 +47,10 @@ def of_sqlite(error: sqlite3.Error, path: str | None) -> Exception:
     if primary == sqlite3.SQLITE_NOTADB:
         return DatabaseForeign(
             f"{path} is not an SQLite database. Nothing was changed in it: move it away, "
-            "or set FNQUEUE_URL to another file."
+            f"or set {setting} to another file."
         )
     if primary == sqlite3.SQLITE_CANTOPEN:
-        return cannot_open(path)
+        return cannot_open(path, setting)
     if primary == sqlite3.SQLITE_CORRUPT:
         return DatabaseError(
             f"{path} is damaged ({error}). Restore a copy, or save what is left: sqlite3 FILE .recover"
@@ -53,14 +60,14 @@ def of_sqlite(error: sqlite3.Error, path: str | None) -> Exception:
     return error
 
 
-def of_system(error: OSError, path: str) -> Exception:
+def of_system(error: OSError, path: str, setting: str = URL) -> Exception:
     """For an error of a file that we opened ourselves."""
     if error.errno in _NO_ROOM:
         return full(path)
     if error.errno in _NOT_ALLOWED:
         return read_only(path)
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
-        return cannot_open(path)
+        return cannot_open(path, setting)
     return error
 
 
@@ -85,10 +92,10 @@ def busy(path: str) -> DatabaseBusy:
     )
 
 
-def cannot_open(path: str) -> DatabaseError:
+def cannot_open(path: str, setting: str = URL) -> DatabaseError:
     folder = os.path.dirname(path)
     if os.path.isdir(path):
-        return DatabaseError(f"{path} is a folder: set FNQUEUE_URL to a file in it, as sqlite:///{path}/fnqueue.db")
+        return DatabaseError(f"{path} is a folder: set {setting} to a file in it, as sqlite:///{path}/fnqueue.db")
     if not os.path.isdir(folder):
-        return DatabaseError(f"the folder {folder} does not exist: make it, or set FNQUEUE_URL to a file in another.")
+        return DatabaseError(f"the folder {folder} does not exist: make it, or set {setting} to a file in another.")
     return read_only(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from fnqueue.database import faults, migrations
-from fnqueue.database.migrations import Components
+from fnqueue.database.connections import Connections
 
 SQLITE_MINIMUM = (3, 35, 0)  # RETURNING
 #: File systems that machines share: SQLite's locks or its shared memory do not work there, or not for all of them.
@@ -21,29 +21,29 @@ _SHARED = frozenset({"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "9p"
 _MOUNTS = "/proc/self/mounts"
 
 
-def look(path: str, components: Components) -> bool:
+def look(path: str, known: Connections) -> bool:
     """Whether the file is there. Raises what first use would: DatabaseForeign, DatabaseReadOnly and their kin."""
     folder = os.path.dirname(path)
     if os.path.isdir(path) or not os.path.isdir(folder):
-        raise faults.cannot_open(path)
+        raise faults.cannot_open(path, known.setting)
     is_there = os.path.exists(path)
     if not os.access(folder, os.W_OK | os.X_OK) or (is_there and not os.access(path, os.R_OK | os.W_OK)):
         raise faults.read_only(path)
     if is_there:
-        _look_inside(path, components)
+        _look_inside(path, known)
     return is_there
 
 
-def _look_inside(path: str, components: Components) -> None:
+def _look_inside(path: str, known: Connections) -> None:
     has_log = all(os.path.exists(path + end) for end in ("-wal", "-shm"))
     try:
         connection = sqlite3.connect(f"file:{quote(path)}?{'mode=ro' if has_log else 'immutable=1'}", uri=True)
         try:
-            migrations.are_due(connection, components, path)
+            migrations.are_due(connection, known.components, path, known.setting)
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise faults.of_sqlite(error, path) from error
+        raise faults.of_sqlite(error, path, known.setting) from error
 
 
 def too_old_sqlite() -> str | None:

@@ -18,9 +18,9 @@ _TABLE = "CREATE TABLE IF NOT EXISTS fnqueue_schema (component TEXT PRIMARY KEY,
 Components = Mapping[str, Sequence[str]]
 
 
-def are_due(connection: sqlite3.Connection, components: Components, path: str | None) -> bool:
+def are_due(connection: sqlite3.Connection, components: Components, path: str | None, setting: str) -> bool:
     """Whether steps are to be run. Reads only. Raises DatabaseForeign and DatabaseNewer."""
-    if not _is_ours(connection, path):
+    if not _is_ours(connection, path, setting):
         return True
     done = _steps_done(connection)
     for component, steps in components.items():
@@ -32,9 +32,9 @@ def are_due(connection: sqlite3.Connection, components: Components, path: str | 
     return any(done.get(component, 0) < len(steps) for component, steps in components.items())
 
 
-def run(connection: sqlite3.Connection, components: Components, path: str | None) -> None:
+def run(connection: sqlite3.Connection, components: Components, path: str | None, setting: str) -> None:
     """Run the steps that are due, in the transaction that the caller has begun."""
-    if not are_due(connection, components, path):
+    if not are_due(connection, components, path, setting):
         return
     connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
     connection.execute(_TABLE)
@@ -46,7 +46,7 @@ def run(connection: sqlite3.Connection, components: Components, path: str | None
         connection.execute("INSERT OR REPLACE INTO fnqueue_schema VALUES (?, ?)", (component, len(steps)))
 
 
-def _is_ours(connection: sqlite3.Connection, path: str | None) -> bool:
+def _is_ours(connection: sqlite3.Connection, path: str | None, setting: str) -> bool:
     """True: ours. False: empty. Raises DatabaseForeign for another program's file."""
     # In this order: another process may make the tables between the two questions, and then has named the file, too.
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -55,7 +55,7 @@ def _is_ours(connection: sqlite3.Connection, path: str | None) -> bool:
         return True
     if application or tables:
         raise DatabaseForeign(
-            f"{path} is a database of another program. Nothing was changed in it: set FNQUEUE_URL to a file of its own."
+            f"{path} is a database of another program. Nothing was changed in it: set {setting} to a file of its own."
         )
     return False
 

@@ -104,13 +104,13 @@ def _entry_text(text: str, entry: Entry, state: Callable[[KeyRecord], State | No
 # ------------------------------------------------------------------ files
 
 
-def load_or_create(path: str | Path) -> KeyRing:
+def load_or_create(path: str | Path, *, instead: str = "name a file in another") -> KeyRing:
     """The ring of a file, made with one new key when there is none.
 
     Raises SettingsInvalid for a faulty text, KeyInvalid for a file that others can read or that is no file.
     """
     target = Path(path)
-    if not target.exists() and _create(target, f"# Keys of fnqueue. Keep them secret.\nprimary:{new_key()}\n"):
+    if not target.exists() and _create(target, f"# Keys of fnqueue. Keep them secret.\nprimary:{new_key()}\n", instead):
         _log.info("made a new key in %s", target)
     return load(target)
 
@@ -174,19 +174,18 @@ def identity(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
-def _create(target: Path, text: str) -> bool:
+def _create(target: Path, text: str, instead: str) -> bool:
     """Whether this process made the file; it is complete the moment it is there."""
     try:
         temporary = _write_temporary(target, text)
     except FileNotFoundError:
         raise KeyInvalid(
-            f"the key file {target} cannot be made: there is no folder {target.parent}; make it, or set FNQUEUE_URL "
-            "to a file in another (the key file lies beside it)"
+            f"the key file {target} cannot be made: there is no folder {target.parent}; make it, or {instead}"
         ) from None
     except PermissionError:
         raise KeyInvalid(
             f"the key file {target} cannot be made: this user may not write to the folder {target.parent}; allow it, "
-            "or set FNQUEUE_URL to a file in another (the key file lies beside it)"
+            f"or {instead}"
         ) from None
     except OSError as error:
         raise KeyInvalid(f"the key file {target} cannot be made: {error.strerror}") from None

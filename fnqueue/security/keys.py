@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 CHECK_SECONDS = 1.0
+#: What else can be done where the key file that nobody named cannot be made.
+BESIDE = "set FNQUEUE_URL to a file in another (the key file lies beside it)"
 _log = logging.getLogger("fnqueue.keys")
 
 
@@ -101,7 +103,7 @@ class FileKeys:
 
     def _first(self) -> KeyRing:
         if self._create:
-            load_or_create(self.path)
+            load_or_create(self.path, instead=BESIDE)
         text, self._identity = read_with_identity(self.path)
         self._ring = KeyRing.from_text(text, source=str(self.path))
         return self._ring

@@ -39,6 +39,13 @@ def test_the_folder_is_not_there(says: Says) -> None:
     both(says, "sqlite:///data/fnqueue.db")
 
 
+def test_the_stores_own_file_cannot_be_used(says: Says) -> None:
+    says.write(shop=SHOP)
+    for url in ("sqlite:///data/store.db", "sqlite:///shop.py"):
+        says.check(env={"FNQUEUE_STORE_URL": url})
+        says.worker(env={"FNQUEUE_STORE_URL": url})
+
+
 def test_the_file_is_a_folder(says: Says) -> None:
     (says.folder / "data").mkdir()
     both(says, "sqlite:///data")

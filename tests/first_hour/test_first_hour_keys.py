@@ -80,3 +80,4 @@ def test_a_key_file_that_is_empty_or_none(says: Says) -> None:
 def test_commands_on_keys(says: Says) -> None:
     says.command("fnqueue", "keys", "list")
     says.command("fnqueue", "keys", "check", "--file", "nothing.keys")
+    says.command("fnqueue", "keys", "new", "--file", "nowhere/fnqueue.keys")
