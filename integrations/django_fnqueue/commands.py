@@ -48,6 +48,11 @@ class FnQueueCommand(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("words", nargs=argparse.REMAINDER)
 
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.__class__ = _Words
+        return parser
+
     def handle(self, *args: Any, **options: Any) -> None:
         """By `call_command("fnqueue", "tasks")`. Raises SystemExit with the exit code, unless it is 0."""
         words = [str(word) for word in options.pop("words")]
@@ -79,6 +84,17 @@ class FnQueueCommand(BaseCommand):
         except Exception:
             return traceback.format_exc()
         return None
+
+
+class _Words(CommandParser):
+    """For `call_command`, as the command line is read: Django's options wherever they stand, and all else is ours.
+
+    argparse would take an option in the first place for one that it should know."""
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        options, words = django_options(args or ())
+        options.words = words
+        return options
 
 
 def _click(words: Sequence[str], program: str, **about: Any) -> int:

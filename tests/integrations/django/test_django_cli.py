@@ -263,6 +263,19 @@ def test_call_command_writes_to_the_stream_that_it_is_given(mysite):
     assert done.stdout.split()[-2:] == ["given", "True"], done.stderr
 
 
+@pytest.mark.system
+def test_call_command_takes_the_words_of_the_command_line(mysite):
+    """Options in the first place too, and Django's own wherever they stand."""
+    code = (
+        "from django.core.management import call_command; from shop.tasks import thumbnail; "
+        "handle = thumbnail.defer(7); call_command('fnqueue_worker', '--burst'); print('first', handle.state); "
+        "handle = thumbnail.defer(8); call_command('fnqueue', 'worker', '--burst', '-v', 0); "
+        "print('second', handle.state)"
+    )
+    done = manage(mysite, "shell", "-c", code)
+    assert "first SUCCESS" in done.stdout and "second SUCCESS" in done.stdout, done.stdout + done.stderr
+
+
 # ---------------------------------------------------------------- reload, stop, dev
 
 
