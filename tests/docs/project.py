@@ -33,7 +33,7 @@ SECONDS = 60.0
 PORTS = ("5000", "8000", "4566")
 _SERVES = re.compile(
     r"fnqueue dev\b|flask\b.* run\b|\brunserver\b|^(gunicorn|uvicorn|hypercorn|waitress-serve|uwsgi|moto_server)\b"
-    r"|fnqueue worker(?!.*--(burst|help))|fnqueue_worker(?!.*--burst)"
+    r"|fnqueue schedule run\b|fnqueue worker(?!.*--(burst|help))|fnqueue_worker(?!.*--burst)"
 )
 #: Servers that would take a port of their own choosing.
 _TAKES_PORT = (
