@@ -33,6 +33,10 @@ ALL_TEXT = {each.name: each.text for each in pages()}
 #: page -> why some of its blocks are not run. A new one is to be thought about, so it is to be written here, too.
 NOT_RUN: dict[str, list[str]] = {
     "README.md": ["CI runs both by themselves"],
+    "docs/deploying-web.md": [
+        "it has to be compiled first; tests/system/web_servers starts it",
+        "tests/system/web_servers starts them, with a project of its own",
+    ],
     "docs/tutorial-django.md": ["the tests have a virtualenv already"],
     "docs/tutorial-flask.md": ["the tests have a virtualenv already"],
 }
@@ -181,3 +185,9 @@ def test_every_page_is_reached_from_the_index_and_the_index_from_the_readme():
     linked = {os.path.basename(link.partition("#")[0]) for link in page("docs/index.md").links()}
     assert {os.path.basename(name) for name in PAGES if name.startswith("docs/")} - {"index.md"} <= linked
     assert "docs/index.md" in page("README.md").links()
+
+
+@pytest.mark.parametrize("name", ["gunicorn", "uWSGI", "waitress", "uvicorn", "hypercorn", "Flask", "Django"])
+def test_the_servers_in_the_page_are_those_that_are_tested(name):
+    pins = dict(line.lower().split("==") for line in (ROOT / "requirements-dev.lock").read_text().splitlines())
+    assert f"{name} {pins[name.lower()]}" in ALL_TEXT["docs/deploying-web.md"]
