@@ -7,6 +7,7 @@ Knows options and keys; what a claim is in the store is `state/dedupe`'s.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -34,8 +35,14 @@ class Claims:
     def __init__(self, dedupe: Dedupe | None) -> None:
         self._dedupe = dedupe
 
-    def take(self, ring: KeyRing, task: Task[Any, Any, Any], call_id: str, expires: float) -> Claim:
-        """Who has the task's dedupe key: this call, or one before it. Raises StoreMissing."""
+    def take(
+        self, ring: KeyRing, task: Task[Any, Any, Any], call_id: str, expires: float, waits: Callable[[], bool]
+    ) -> Claim:
+        """Who has the task's dedupe key: this call, or one before it. Raises StoreMissing.
+
+        What `waits` for a commit may never be sent. So it takes no key before it leaves (`holder`): whoever comes with
+        the key meanwhile is the first, and is not told of a call that a rollback may take back.
+        """
         if self._dedupe is None:
             raise StoreMissing(f"{task.name}: dedupe=")
         options = task.call_options
@@ -45,14 +52,16 @@ class Claims:
             holder = self._dedupe.holder(old)
             if holder is not None:
                 return Claim(keys[0], holder, expires)
+        if waits():
+            return Claim(keys[0], self._dedupe.holder(keys[0]) or call_id, expires)
         winner = self._dedupe.claim(keys[0], call_id, until=expires, lease_seconds=CLAIM_SECONDS)
         return Claim(keys[0], winner, expires)
 
-    def renew(self, claim: Claim | None, call_id: str) -> bool:
-        """Whether the call, after a wait, may still be sent: nobody took its key when the claim had lapsed."""
+    def holder(self, claim: Claim | None, call_id: str) -> str:
+        """After a wait: the id of the call that has the key, which is this one if it may be sent."""
         if claim is None or self._dedupe is None or claim.winner != call_id:
-            return True
-        return self._dedupe.claim(claim.key, call_id, until=claim.until, lease_seconds=CLAIM_SECONDS) == call_id
+            return call_id
+        return self._dedupe.claim(claim.key, call_id, until=claim.until, lease_seconds=CLAIM_SECONDS)
 
     def settle(self, claim: Claim | None, call_id: str, *, sent: bool) -> None:
         """Hold the key for good, or let the next call have it."""

@@ -84,6 +84,8 @@ class SendPowers(msgspec.Struct, frozen=True, kw_only=True):
     policy_of: Callable[[Task[Any, Any, Any]], Policy]
     priority_queues: tuple[str, ...] = ()
     middleware: tuple[Middleware, ...] = ()
+    #: Whether a transaction is open, so that what is prepared now will wait for its commit.
+    waits: Callable[[], bool] = lambda: False
     parked: Parked | None = None
     dedupe: Dedupe | None = None
     max_body_bytes: int = quotas.BODY_BYTES_MAX
@@ -206,7 +208,7 @@ class Dispatch:
         self._check_size(task, body, call)
         entry, parked_until = self._entry(ring, task, queue, call_id, body, delay, now)
         # Last: whatever is refused after it would hold the key.
-        claim = self._claims.take(ring, task, call_id, expires) if options.dedupe is not None else None
+        claim = self._claims.take(ring, task, call_id, expires, powers.waits) if options.dedupe is not None else None
         return Prepared(
             id=call_id,
             task=task.name,
@@ -303,9 +305,10 @@ class Dispatch:
         """It runs here and is not sent: its dedupe key is its own all the same."""
         self._claims.settle(call.claim, call.id, sent=True)
 
-    def still_wanted(self, calls: Sequence[Prepared]) -> list[Prepared]:
-        """Calls that were held for long: without those whose dedupe key another call took meanwhile."""
-        return [call for call in calls if self._claims.renew(call.claim, call.id)]
+    def forestalled(self, calls: Sequence[Prepared]) -> dict[str, str]:
+        """Of calls that were held: those whose dedupe key another call has by now, each with the id of that one."""
+        holders = {call.id: self._claims.holder(call.claim, call.id) for call in calls}
+        return {id_: holder for id_, holder in holders.items() if holder != id_}
 
     def _send(self, todo: Sequence[Prepared]) -> list[tuple[Prepared, Exception]]:
         failed: list[tuple[Prepared, Exception]] = []

@@ -46,6 +46,7 @@ class Held:
         self.dispatch, self._events, self.sent = dispatch, events, sent
         self._state: HoldState = "held"
         self._failed: frozenset[str] = frozenset()
+        self._instead: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def tell(self) -> None:
@@ -57,6 +58,10 @@ class Held:
 
     def state_of(self, id: str) -> HoldState:
         return "failed" if id in self._failed else self._state
+
+    def instead_of(self, id: str) -> str | None:
+        """The call that had the dedupe key when this one was to leave."""
+        return self._instead.get(id)
 
     def release(self) -> None:
         """The transaction is committed: send. Raises SendAfterCommitFailed, logged with the ids of what is lost."""
@@ -80,15 +85,13 @@ class Held:
             return True
 
     def wanted(self) -> Sequence[Prepared]:
-        """What is still to be sent. A transaction may outlast the claim on a dedupe key: where another call has it,
-        it is as if that one had come first."""
-        wanted = self.dispatch.still_wanted(self.calls)
-        ids = {call.id for call in wanted}
-        forestalled = [call for call in self.calls if call.id not in ids]
-        self._failed = frozenset(call.id for call in forestalled)
-        for call in forestalled:
-            self._tell_dropped(call, "another call took its dedupe key meanwhile")
-        return wanted
+        """What is still to be sent. Where another call has the dedupe key by now it is as if that one had come first:
+        handles turn to that one."""
+        self._instead = self.dispatch.forestalled(self.calls)
+        for call in self.calls:
+            if call.id in self._instead:
+                self._tell_dropped(call, f"{self._instead[call.id]} has its dedupe key")
+        return [call for call in self.calls if call.id not in self._instead]
 
     def lose(self, call: Prepared, error: Exception) -> None:
         self._failed |= {call.id}

@@ -285,6 +285,7 @@ class Runtime:
                 policy_of=self.policy_of,
                 priority_queues=settings.priority_queues,
                 middleware=tuple(self.middleware),
+                waits=lambda: self.hooks.transaction() is not None,
                 parked=self.parked,
                 dedupe=self.dedupe,
                 max_body_bytes=settings.max_body_bytes or quotas.BODY_BYTES_MAX,

@@ -40,6 +40,9 @@ class Batch(Generic[T]):
     def state_of(self, id: str) -> HoldState:
         return self._state
 
+    def instead_of(self, id: str) -> str | None:
+        return None
+
     def add(self, calls: Sequence[T], handles: Sequence[Handle[Any]]) -> bool:
         """False: it is closed, and took nothing."""
         with self._lock:

@@ -63,6 +63,9 @@ class Hold(Protocol):
     """Calls that wait: for a transaction's commit, or a batch's end. One way: held -> sent, dropped or failed."""
 
     def state_of(self, id: str) -> HoldState: ...
+    def instead_of(self, id: str) -> str | None:
+        """Another call that was sent in its place, because that has its dedupe key."""
+        ...
 
 
 class Handle(Generic[R]):
@@ -94,6 +97,7 @@ class Handle(Generic[R]):
 
     def record(self) -> Result[R]:
         """State, progress, attempts, times, error: one read of the store."""
+        self._turn()
         return cast("Result[R]", self._reads.record(self))
 
     def result(self, timeout_seconds: float | None = 10) -> R:
@@ -123,15 +127,23 @@ class Handle(Generic[R]):
 
     def cancel(self) -> None:
         """Revoke the call: obeyed before its start, and within two heartbeats while it runs."""
+        self._turn()
         self._reads.cancel(self)
 
     def status_token(self, *, expires_seconds: float = 900) -> str:
         """A signed, expiring token with which this task's status may be read."""
+        self._turn()
         return self._reads.status_token(self, expires_seconds)
 
     def follow(self, other: Handle[Any]) -> None:
         """Wait for what `other` waits for: another handle of the same call."""
         self._held = other._held
+
+    def _turn(self) -> None:
+        """To the call that runs in the place of this one, if there is one."""
+        instead = self._held.instead_of(self.id) if self._held is not None else None
+        if instead is not None:
+            self.id, self._held = instead, None
 
     def _late(self, state: State, seconds: float) -> str:
         said = f"task {self.id} is {state} after {seconds:g} s"
@@ -147,6 +159,7 @@ class Handle(Generic[R]):
 
     def _check_sent(self) -> None:
         """Waiting here could keep the commit from coming, and what was dropped never ends."""
+        self._turn()
         held = "sent" if self._held is None else self._held.state_of(self.id)
         if held != "sent":
             raise NotYetSent(f"task {self.id} ({self.task}) {_NOT_SENT[held]}")

@@ -213,7 +213,21 @@ def test_a_dropped_call_leaves_its_dedupe_key_to_the_next(transactions, note, dr
     assert seen == [2]
 
 
-def test_of_two_calls_with_one_dedupe_key_one_is_sent_however_long_the_transaction_of_the_first(
+def test_a_call_that_waits_has_no_dedupe_key_yet_so_its_rollback_takes_no_other_call_with_it(
+    transactions, note, drain, seen
+):
+    transactions.begin()
+    note.using(dedupe="k").defer(1)
+    (block,) = transactions.blocks
+    transactions.blocks = []  # another request
+    other = note.using(dedupe="k").defer(2)
+    transactions.blocks = [block]
+    transactions.rollback()
+    drain()
+    assert (seen, other.result()) == ([2], 2)
+
+
+def test_of_two_calls_with_one_dedupe_key_that_which_leaves_first_runs_and_both_handles_are_its(
     transactions, note, drain, seen, clock
 ):
     transactions.begin()
@@ -221,13 +235,22 @@ def test_of_two_calls_with_one_dedupe_key_one_is_sent_however_long_the_transacti
     (block,) = transactions.blocks
     transactions.blocks = []
     clock.advance(minutes=5)
-    note.using(dedupe="k").defer(2)
+    sent = note.using(dedupe="k").defer(2)
     transactions.blocks = [block]
     transactions.commit()
     drain()
     assert seen == [2]
-    with pytest.raises(NotYetSent):
-        held.result()
+    assert held.result() == 2
+    assert held.id == sent.id
+
+
+def test_two_calls_with_one_dedupe_key_in_one_transaction_run_as_one(transactions, note, drain, seen):
+    transactions.begin()
+    first, second = note.using(dedupe="k").defer(1), note.using(dedupe="k").defer(2)
+    transactions.commit()
+    drain()
+    assert seen == [1]
+    assert (first.result(), second.result(), second.id) == (1, 1, first.id)
 
 
 def test_the_handle_of_an_earlier_call_with_the_key_can_be_waited_for_in_a_transaction(transactions, note, drain):
