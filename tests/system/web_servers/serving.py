@@ -7,6 +7,7 @@ in a file that a real worker wrote: an id that was answered and is not there exa
 from __future__ import annotations
 
 import collections
+import contextlib
 import http.client
 import json
 import os
@@ -75,12 +76,20 @@ class Site:
         (port,) = free_ports(1)
         words = [word.replace("PORT", port) for word in kind.words]
         log = self.folder / "server.log"
-        with started(*words, cwd=self.home, env={**self.env, **env}, log=log, program=kind.program) as server:
-            serving = Serving(kind, server, int(port))
-            server.until(lambda: serving.listens() or server.process.poll() is not None)
-            assert server.process.poll() is None, f"it ended with {server.process.returncode}:\n{server.output}"
-            yield serving
-            serving.end_of_family()
+        family: dict[int, psutil.Process] = {}
+        try:
+            with started(*words, cwd=self.home, env={**self.env, **env}, log=log, program=kind.program) as server:
+                serving = Serving(kind, server, int(port), family)
+                server.until(lambda: serving.listens() or server.process.poll() is not None)
+                assert server.process.poll() is None, f"it ended with {server.process.returncode}:\n{server.output}"
+                try:
+                    yield serving
+                finally:
+                    serving.remember()
+        finally:
+            for process in family.values():  # whatever went wrong: none outlives the test
+                if process.is_running():
+                    process.kill()
 
     def change(self, file: str) -> None:
         """The site's second version: written with another time than it had, as a clock may be too coarse to tell."""
@@ -104,7 +113,7 @@ class Serving:
     server: Started
     port: int
     #: Each process of the server that was seen, so that one which outlives its master is found.
-    family: dict[int, psutil.Process] = field(default_factory=dict)
+    family: dict[int, psutil.Process]
 
     def listens(self) -> bool:
         try:
@@ -142,8 +151,9 @@ class Serving:
     # ---------------------------------------------------------------- its processes
 
     def remember(self) -> None:
-        master = psutil.Process(self.server.process.pid)
-        self.family |= {each.pid: each for each in [master, *master.children(recursive=True)]}
+        with contextlib.suppress(psutil.NoSuchProcess):
+            master = psutil.Process(self.server.process.pid)
+            self.family |= {each.pid: each for each in [master, *master.children(recursive=True)]}
 
     def open_files(self, pids: Iterable[int]) -> dict[int, int]:
         return {pid: psutil.Process(pid).num_fds() for pid in pids}
@@ -165,12 +175,6 @@ class Serving:
         for trouble in ("Traceback", "Warning: unclosed", "Exception ignored"):
             assert trouble not in ours, said[-3000:]
         return said
-
-    def end_of_family(self) -> None:
-        """Nothing outlives the test, however it went: what the master may have left is killed by its process id."""
-        for process in self.family.values():
-            if process.pid != self.server.process.pid and process.is_running():
-                process.kill()
 
 
 @dataclass
