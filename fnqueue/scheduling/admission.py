@@ -184,9 +184,11 @@ class Admission:
         if entry.last is None or entry.last <= fire.time:
             entry = entry.changed(last=fire.time, last_id=call_id)
         due = found.due  # a ticker may hold it under a lease
-        if entry.next == fire.time:
+        # What came before it and was missed is made up for by our ticker where the policy says so, and by nobody else.
+        before = entry.next is not None and entry.next < fire.time and entry.schedule.misfire != "catch_up"
+        if before or entry.next == fire.time:
             entry = entry.changed(next=first_time(fire.expression, fire.time))
-            due = entry.due
+            due = entry.due if due is not None else None  # what rests goes on resting
         kept.put(found.name, entry.to_json(), due=due, over=found)
         late = (fire.sent - fire.time).total_seconds()
         self._publish(ScheduleFired, fire, id=call_id, late_seconds=late)

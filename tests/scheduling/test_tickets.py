@@ -266,6 +266,24 @@ def test_a_rate_that_counts_from_a_fraction_of_a_second_is_met_by_whole_seconds(
     assert bridge.refused[-1][0] == "NO_OCCURRENCE"
 
 
+@pytest.mark.parametrize(("misfire", "hours"), [("catch_up", [0, 1, 2, 3]), ("run_once", [3]), ("skip", [3])])
+def test_times_that_were_missed_before_it_are_made_up_for_as_the_misfire_policy_says(
+    fn, note, bridge, clock, drain, runs, misfire, hours
+):
+    fn.schedules.put("hourly", "cron(0 * * * ? *)", note, args=(SCHEDULED_TIME,), misfire=misfire)
+    text = bridge.input("hourly")
+    clock.advance(hours=3, seconds=5)
+    bridge.send(text, NOW)
+    drain()
+    runtime = fn.runtime()
+    kept = runtime.schedules.get("hourly")
+    assert read_entry(kept.data).next == (START if misfire == "catch_up" else NOW + HOUR)
+    runtime.schedules.put("hourly", kept.data, due=clock.now(), over=kept)
+    ScheduleTicker(runtime).tick()
+    drain()
+    assert sorted(text for _, text in runs) == [f"2026-01-01T0{hour}:00:00Z" for hour in hours]
+
+
 def test_the_policy_and_the_service_are_those_of_our_own_ticks(fn, bridge, drain, clock, runs):
     @fn.task(name="who", policy=service("billing"), bind=True)
     def who(context) -> None:
