@@ -84,7 +84,7 @@ STEPS: Final = (
     ALTER TABLE queue ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
     ALTER TABLE queue ADD COLUMN tags TEXT NOT NULL DEFAULT '{}';
     -- Tenants of fair queues. Messages without a group are not in it, and pay nothing for it.
-    CREATE INDEX message_groups ON message (queue, group_id, ready_at, sent_at, receives) WHERE group_id IS NOT NULL;
+    CREATE INDEX message_groups ON message (queue, group_id, ready_at) WHERE group_id IS NOT NULL;
     CREATE TABLE queue_deleted (name TEXT PRIMARY KEY, deleted_at REAL NOT NULL) WITHOUT ROWID;
     CREATE TABLE receive_attempt (
         queue INTEGER NOT NULL,
