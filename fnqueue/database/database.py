@@ -9,8 +9,10 @@ Knows nothing of queues or records. This room is the only one that imports sqlit
 
 from __future__ import annotations
 
+import atexit
 import os
 import sqlite3
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
@@ -29,10 +31,21 @@ Durability = Literal["full", "relaxed"]
 T = TypeVar("T")
 
 _FORK_PATIENCE_SECONDS = 2.0
+_EXIT_PATIENCE_SECONDS = 0.2
 
 #: Those of each Database, until it has closed them. Of objects that refer to each other Python may finalize a
 #: connection before its Database, and from 3.13 on it warns of one that nobody closed: what is kept here waits.
 _until_closed: dict[int, Connections] = {}
+_all: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _end_all() -> None:
+    """When the process ends: Python 3.13 would warn of each connection that nobody closed."""
+    for database in list(_all):
+        database.end()
+
+
+atexit.register(_end_all)
 
 
 class Database:
@@ -66,6 +79,7 @@ class Database:
         self._pid = os.getpid()
         self._disowning = forks.ProcessLock()
         forks.watch(self)
+        _all.add(self)
 
     def migrate(self, component: str, steps: Sequence[str]) -> None:
         """Register the tables of `component`: SQL scripts, only ever appended to. They run at the next use."""
@@ -215,6 +229,16 @@ class Database:
         finally:
             self._line.leave()
         self._bell.close()
+
+    def end(self) -> None:
+        """`close` at the process' end: left alone where a thread that nobody waits for is still writing, and where it
+        is the parent's."""
+        if self._pid != os.getpid() or not self._line.stand(Write(), _EXIT_PATIENCE_SECONDS):
+            return
+        try:
+            self._connections.close()
+        finally:
+            self._line.leave()
 
     def __del__(self) -> None:
         try:

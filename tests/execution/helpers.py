@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fnqueue import FnQueue
@@ -81,15 +82,22 @@ def left(fn: FnQueue, queue: str = "default") -> tuple[int, int, int]:
 
 
 class Failing:
-    """An engine's part whose methods can be told to fail: `failing.on["send"] = raise_this`."""
+    """An engine's part whose methods can be told to fail: `failing.on["send"] = raise_this`.
+
+    The methods stand in the object itself: protocols that are looked for at run time do not ask `__getattr__`.
+    """
 
     def __init__(self, real: Any) -> None:
         self.real = real
         self.on: dict[str, Callable[..., Any]] = {}
+        for name in dir(type(real)):
+            if not name.startswith("_") and callable(getattr(type(real), name)):
+                setattr(self, name, partial(self._call, name))
+
+    def _call(self, name: str, *args: Any, **options: Any) -> Any:
+        return self.on.get(name, getattr(self.real, name))(*args, **options)
 
     def __getattr__(self, name: str) -> Any:
-        if name in self.on:
-            return self.on[name]
         return getattr(self.real, name)
 
 

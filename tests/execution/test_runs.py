@@ -60,14 +60,22 @@ class TestSoftLimits:
         time.sleep(0.06)
 
     def test_an_exception_that_comes_at_the_last_moment_never_hits_the_next_task(self):
-        """The block ends at about the time of its limit, again and again."""
+        """The block ends at about the time of its limit, again and again.
+
+        The loop has a frame of its own, as a task's function has: Python 3.13.0 lets an exception that comes from
+        outside, at the condition of a loop, past the handlers of that same frame.
+        """
         limits = SoftLimits(SystemClock())
+
+        def spin(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                pass
+
         for turn in range(300):
             try:
                 with limits.within(0.002):
-                    until = time.monotonic() + 0.0019 + (turn % 5) * 0.0001
-                    while time.monotonic() < until:
-                        pass
+                    spin(0.0019 + (turn % 5) * 0.0001)
             except SoftTimeLimitExceeded:
                 pass
             for _ in range(100):
