@@ -15,37 +15,55 @@ from fnqueue.execution.delivery import Delivery
 Key = tuple[str, str]
 
 
+class _Line:
+    """Of one group: the one that runs, and those that wait for it."""
+
+    __slots__ = ("head", "waiting")
+
+    def __init__(self, head: Delivery) -> None:
+        self.head = head
+        self.waiting: deque[Delivery] = deque()
+
+
 class Groups:
     """Safe between threads."""
 
     def __init__(self, start: Callable[[Delivery], None], give_back: Callable[[Sequence[Delivery]], None]) -> None:
         self._start, self._give_back = start, give_back
         self._lock = threading.Lock()
-        self._waiting: dict[Key, deque[Delivery]] = {}
+        self._lines: dict[Key, _Line] = {}
 
     def put(self, delivery: Delivery) -> None:
         """Start it now, or when the one before it in its group is deleted."""
         key = _key(delivery)
         if key is not None:
             with self._lock:
-                line = self._waiting.get(key)
+                line = self._lines.get(key)
                 if line is not None:
-                    line.append(delivery)
+                    line.waiting.append(delivery)
                     return
-                self._waiting[key] = deque()
+                self._lines[key] = _Line(delivery)
         self._start(delivery)
 
     def settled(self, delivery: Delivery, *, deleted: bool) -> None:
-        """What follows in the group starts, or goes back: last first, so that the queue keeps their order."""
+        """What follows in the group starts, or goes back: last first, so that the queue keeps their order.
+
+        One that was given back says so here, too, perhaps when its group has come again and has a new line. That one
+        is not its business: only the head's end moves a line on.
+        """
         key = _key(delivery)
         if key is None:
             return
+        follower, back = None, []
         with self._lock:
-            line = self._waiting.get(key)
-            follower = line.popleft() if line and deleted else None
-            back = list(line) if line and not deleted else []
-            if follower is None:
-                self._waiting.pop(key, None)
+            line = self._lines.get(key)
+            if line is None or line.head is not delivery:
+                return
+            if deleted and line.waiting:
+                line.head = follower = line.waiting.popleft()
+            else:
+                del self._lines[key]
+                back = list(line.waiting)
         if follower is not None:
             self._start(follower)
         if back:
@@ -54,9 +72,9 @@ class Groups:
     def empty(self) -> list[Delivery]:
         """All that wait, last first: for a worker that stops."""
         with self._lock:
-            waiting = [delivery for line in self._waiting.values() for delivery in reversed(line)]
-            for line in self._waiting.values():
-                line.clear()
+            waiting = [delivery for line in self._lines.values() for delivery in reversed(line.waiting)]
+            for line in self._lines.values():
+                line.waiting.clear()
         return waiting
 
 

@@ -122,6 +122,24 @@ class TestGroups:
         groups.put(delivery(9))
         assert started == ["0", "9"], "the group is open again"
 
+    def test_the_end_of_one_that_was_given_back_moves_no_later_line_of_its_group(self, parts):
+        """The head's retry comes again, with what follows it, before those that were given back have been settled."""
+        groups, started, _ = parts
+        before = [delivery(n) for n in range(3)]
+        for one in before:
+            groups.put(one)
+        groups.settled(before[0], deleted=False)
+        again = [delivery(n) for n in (10, 11, 12)]
+        groups.put(again[0])
+        groups.put(again[1])
+        for one in before[1:]:
+            groups.settled(one, deleted=False)
+        groups.put(again[2])
+        assert started == ["0", "10"], "two of a group would run at once"
+        groups.settled(again[0], deleted=True)
+        groups.settled(again[1], deleted=True)
+        assert started == ["0", "10", "11", "12"]
+
     def test_groups_on_standard_queues_have_no_order(self, parts):
         groups, started, _ = parts
         for n in range(3):
