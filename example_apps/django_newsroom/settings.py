@@ -4,8 +4,10 @@ import os
 import secrets
 from pathlib import Path
 
-BASE_DIR = Path(__file__).resolve().parent
-FOLDER = Path(os.environ.get("NEWSROOM_INSTANCE") or BASE_DIR / "instance").resolve()
+HERE = Path(__file__).resolve().parent
+FOLDER = Path(os.environ.get("NEWSROOM_INSTANCE") or HERE / "instance").resolve()
+# fnqueue resolves a relative sqlite:/// path against BASE_DIR: nothing lands beside the code.
+BASE_DIR = FOLDER
 FOLDER.mkdir(parents=True, exist_ok=True)
 
 

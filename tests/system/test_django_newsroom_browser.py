@@ -110,6 +110,7 @@ def test_the_pages_fit_a_phone(address, open_page: Open, tmp_path) -> None:
     upload(page, AIRPORTS)
     open_newest(page, "airports")
     expect(page.get_by_role("heading", name="Figures")).to_be_visible(timeout=40_000)
+    page.wait_for_load_state("load")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 

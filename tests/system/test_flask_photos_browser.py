@@ -101,9 +101,11 @@ def test_a_viewer_is_refused_with_the_reason_in_the_page(address: str, open_page
 def test_the_pages_fit_a_phone(address: str, open_page: Open, tmp_path: Path) -> None:
     page = open_page(viewport={"width": 360, "height": 740}, color_scheme="dark")
     page.goto(address)
+    page.wait_for_load_state("load")
     page.screenshot(path=tmp_path / "login.png")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     log_in(page, address, "ada")
+    page.wait_for_load_state("load")  # the stylesheet and the pictures decide the width
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
