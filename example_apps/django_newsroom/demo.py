@@ -11,16 +11,15 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from example_apps.demonstration.perform import perform
 from example_apps.demonstration.processes import DemoFailed, Process, Stage
 from example_apps.demonstration.screen import Screen, paint
 from example_apps.demonstration.surroundings import sqs_surroundings
@@ -33,7 +32,7 @@ TABLES = [HERE / "data" / "airports.csv", HERE / "data" / "seattle-weather.csv"]
 COPIES = 3  # of each table: so much work that a worker can be killed in the middle of it
 PASSWORDS = {name: f"{name}-demo" for name in ("ada", "bob", "eve")}
 FORMS = Forms(login="/login/", name="username", token="csrfmiddlewaretoken")
-SECONDS_MAX = 110
+DEFAULT_URL = "sqlite:///fnqueue.db"
 ROWS_SHOWN = 6
 
 
@@ -58,25 +57,12 @@ class Setting:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the stage is cleared then, too
-    screen, started = Screen(), time.monotonic()
-    where = os.environ.get("FNQUEUE_URL", "sqlite:///fnqueue.db")
-    screen.say(paint(f"A newsroom in Django, a worker, and the queue {where}", "bold"))
-    try:
-        with tempfile.TemporaryDirectory(prefix="fnqueue-demo-") as folder, Stage(SECONDS_MAX) as stage:
-            play(Setting(stage, screen, Path(folder), surroundings(folder)))
-    except (DemoFailed, OSError, ValueError, subprocess.SubprocessError) as error:
-        screen.say(f"\n{paint('The demonstration failed:', 'red')} {error}")
-        screen.say("\n".join(getattr(error, "__notes__", [])))
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    screen.say(f"\n{paint('All promises held', 'green')}, in {time.monotonic() - started:.1f} s.")
-    return 0
+    return perform(f"A newsroom in Django, a worker, and the queue {os.environ.get('FNQUEUE_URL', DEFAULT_URL)}", play)
 
 
-def play(setting: Setting) -> None:
+def play(stage: Stage, screen: Screen, folder: Path) -> None:
     """The story, act by act."""
+    setting = Setting(stage, screen, folder, surroundings(folder))
     ada, bob, eve = visitors_and_upload(setting)
     kill_in_the_middle(setting, ada)
     finish_with_another_worker(setting, ada)
@@ -87,14 +73,14 @@ def play(setting: Setting) -> None:
     show_table(setting)
 
 
-def surroundings(folder: str) -> dict[str, str]:
+def surroundings(folder: Path) -> dict[str, str]:
     """The processes' environment: ours, and what is missing in it."""
-    environment = {**os.environ, "NEWSROOM_INSTANCE": folder, "PYTHONUNBUFFERED": "1", "NEWSROOM_DEBUG": "1"}
+    environment = {**os.environ, "NEWSROOM_INSTANCE": str(folder), "PYTHONUNBUFFERED": "1", "NEWSROOM_DEBUG": "1"}
     # How soon another worker sees what a killed one held. 60 is the default; nobody wants to watch that.
     environment.setdefault("FNQUEUE_VISIBILITY_SECONDS", "3")
     environment.setdefault("FNQUEUE_LOG_FORMAT", "text")
     environment.pop("DJANGO_SETTINGS_MODULE", None)
-    return sqs_surroundings(environment, Path(folder))
+    return sqs_surroundings(environment, folder)
 
 
 # ---------------------------------------------------------------- the acts

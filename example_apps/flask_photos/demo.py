@@ -12,10 +12,8 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,7 @@ from typing import Any
 
 from PIL import Image
 
+from example_apps.demonstration.perform import perform
 from example_apps.demonstration.processes import DemoFailed, Process, Stage
 from example_apps.demonstration.screen import Screen, paint
 from example_apps.demonstration.surroundings import sqs_surroundings
@@ -33,7 +32,6 @@ ROOT = Path(__file__).resolve().parents[2]
 PHOTOS = sorted((Path(__file__).parent / "photos").glob("*.jpg"))
 APP = "example_apps.flask_photos.app:create_app"
 DEFAULT_URL = "sqlite:///fnqueue.db"
-SECONDS_MAX = 110  # a calm machine needs ten; a loaded one shall not be told that promises were broken
 ROWS_SHOWN = 6
 PASSWORDS = {account.id: account.password for account in DEMO_ACCOUNTS}
 
@@ -63,26 +61,12 @@ class Setting:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the stage is cleared then, too
-    screen, started = Screen(), time.monotonic()
-    screen.say(
-        paint(f"A gallery in Flask, a worker, and the queue {os.environ.get('FNQUEUE_URL', DEFAULT_URL)}", "bold")
-    )
-    try:
-        with tempfile.TemporaryDirectory(prefix="fnqueue-demo-") as folder, Stage(SECONDS_MAX) as stage:
-            play(Setting(stage, screen, Path(folder), surroundings(folder)))
-    except (DemoFailed, OSError, ValueError, subprocess.SubprocessError) as error:
-        screen.say(f"\n{paint('The demonstration failed:', 'red')} {error}")
-        screen.say("\n".join(getattr(error, "__notes__", [])))
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    screen.say(f"\n{paint('All promises held', 'green')}, in {time.monotonic() - started:.1f} s.")
-    return 0
+    return perform(f"A gallery in Flask, a worker, and the queue {os.environ.get('FNQUEUE_URL', DEFAULT_URL)}", play)
 
 
-def play(setting: Setting) -> None:
+def play(stage: Stage, screen: Screen, folder: Path) -> None:
     """The story, act by act."""
+    setting = Setting(stage, screen, folder, surroundings(folder))
     ada, bob, calls = visitors_and_upload(setting)
     kill_in_the_middle(setting, ada, calls)
     finish_with_another_worker(setting, ada, calls)
@@ -92,13 +76,13 @@ def play(setting: Setting) -> None:
     show_table(setting, calls)
 
 
-def surroundings(folder: str) -> dict[str, str]:
+def surroundings(folder: Path) -> dict[str, str]:
     """The processes' environment: ours, and what is missing in it."""
-    environment = {**os.environ, "PHOTOS_INSTANCE": folder, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PHOTOS_INSTANCE": str(folder), "PYTHONUNBUFFERED": "1"}
     # How soon another worker sees what a killed one held. 60 is the default; nobody wants to watch that.
     environment.setdefault("FNQUEUE_VISIBILITY_SECONDS", "3")
     environment.setdefault("FNQUEUE_LOG_FORMAT", "text")
-    return sqs_surroundings(environment, Path(folder))
+    return sqs_surroundings(environment, folder)
 
 
 def visitors_and_upload(setting: Setting) -> tuple[Visitor, Visitor, int]:

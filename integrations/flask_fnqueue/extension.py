@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
-from typing import Any, Literal, ParamSpec, TypeVar, cast, overload
+from typing import Any, Literal, ParamSpec, TypeVar, Unpack, cast, overload
 
 from flask import Flask, Request, current_app, has_app_context, has_request_context, request
 
@@ -22,10 +22,9 @@ from fnqueue.app import FnQueue as CoreFnQueue
 from fnqueue.dispatch import Prepared
 from fnqueue.errors import AppNotFound, OptionInvalid
 from fnqueue.runtime import Runtime
-from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
 from fnqueue.task.decorators import BoundTaskDecorator, TaskDecorator
-from fnqueue.task.options import Priority, Retry
+from fnqueue.task.options import TaskKeywords
 from fnqueue.task.task import Task
 
 P = ParamSpec("P")
@@ -99,49 +98,11 @@ class FnQueue(CoreFnQueue):
     def task(self, function: Callable[P, R], /) -> Task[P, R, R]: ...
     @overload
     def task(
-        self,
-        *,
-        bind: Literal[True],
-        request_context: bool = ...,
-        name: str | None = ...,
-        queue: str = ...,
-        policy: Policy | None = ...,
-        retry: Retry = ...,
-        expires_seconds: float = ...,
-        priority: Priority = ...,
-        time_limit_seconds: float | None = ...,
-        soft_time_limit_seconds: float | None = ...,
-        once: bool = ...,
-        dead_letter: bool = ...,
-        at_most_once: bool = ...,
-        keep_result_seconds: float = ...,
-        keep_failure_seconds: float = ...,
-        raises: tuple[type[Exception], ...] = ...,
-        runs_as: str | None = ...,
-        read: Policy | None = ...,
+        self, *, bind: Literal[True], request_context: bool = ..., **options: Unpack[TaskKeywords]
     ) -> BoundTaskDecorator: ...
     @overload
     def task(
-        self,
-        *,
-        bind: Literal[False] = ...,
-        request_context: bool = ...,
-        name: str | None = ...,
-        queue: str = ...,
-        policy: Policy | None = ...,
-        retry: Retry = ...,
-        expires_seconds: float = ...,
-        priority: Priority = ...,
-        time_limit_seconds: float | None = ...,
-        soft_time_limit_seconds: float | None = ...,
-        once: bool = ...,
-        dead_letter: bool = ...,
-        at_most_once: bool = ...,
-        keep_result_seconds: float = ...,
-        keep_failure_seconds: float = ...,
-        raises: tuple[type[Exception], ...] = ...,
-        runs_as: str | None = ...,
-        read: Policy | None = ...,
+        self, *, bind: Literal[False] = ..., request_context: bool = ..., **options: Unpack[TaskKeywords]
     ) -> TaskDecorator: ...
     def task(self, function: Any = None, /, *, request_context: bool = False, **options: Any) -> Any:  # type: ignore[misc]
         """Register a function as a task, with the options of `fnqueue.FnQueue.task` and one more.

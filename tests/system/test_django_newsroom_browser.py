@@ -36,7 +36,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The url of a newsroom with a worker behind it, both real processes, in a folder of its own."""
     folder = tmp_path_factory.mktemp("newsroom")
     with Stage(240) as stage:
-        setting = Setting(stage, Screen(), folder, surroundings(str(folder)))
+        setting = Setting(stage, Screen(), folder, surroundings(folder))
         for command in (["migrate", "--verbosity", "0"], ["open_desk"]):
             run_manage(setting.environment, *command)
         setting.manage("web", "runserver", "--noreload", "127.0.0.1:0")

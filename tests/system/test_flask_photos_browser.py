@@ -30,7 +30,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with Stage(240) as stage:
         for name, command in commands.items():
             arguments = [sys.executable, "-m", *command]
-            stage.start(name, arguments, log=folder / f"{name}.log", folder=ROOT, environment=surroundings(str(folder)))
+            stage.start(name, arguments, log=folder / f"{name}.log", folder=ROOT, environment=surroundings(folder))
         yield stage.until("the web process's address", lambda: web_address(folder), seconds=30)
 
 

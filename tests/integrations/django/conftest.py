@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,9 +61,10 @@ from django.test.utils import override_settings  # noqa: E402
 
 import django_fnqueue  # noqa: E402
 from fnqueue.clock import ManualClock  # noqa: E402
+from fnqueue.policies import public  # noqa: E402
 from fnqueue.settings import names  # noqa: E402
 from fnqueue.testing import in_memory  # noqa: E402
-from fnqueue.worker.worker import Worker  # noqa: E402
+from tests.integrations.working import run_all  # noqa: E402
 
 KEPT = ("django_migrations", "django_content_type", "auth_permission")
 
@@ -109,6 +109,18 @@ def fn(clock: ManualClock) -> Iterator[django_fnqueue.FnQueue]:
 
 
 @pytest.fixture
+def whoami(fn: django_fnqueue.FnQueue) -> Any:
+    """A task that tells as whom it ran: kind, id, and the roles in order."""
+
+    @fn.task(name="shop.whoami", policy=public, bind=True)
+    def whoami(context: Any) -> list[str]:
+        who = context.principal
+        return [who.kind, who.id, *sorted(who.roles)]
+
+    return whoami
+
+
+@pytest.fixture
 def on_disk(tmp_path: Path) -> Iterator[django_fnqueue.FnQueue]:
     """The project's own, on a queue in `tmp_path`."""
     with override_settings(FNQUEUE={"URL": f"sqlite:///{tmp_path}/queue.db"}):
@@ -117,15 +129,5 @@ def on_disk(tmp_path: Path) -> Iterator[django_fnqueue.FnQueue]:
 
 @pytest.fixture
 def work() -> Callable[..., int]:
-    """Run all that the project's queue holds, in a thread, because a worker takes the main thread's signals."""
-
-    def run(**options: Any) -> int:
-        codes: list[int] = []
-        worker = Worker(django_fnqueue.fn.runtime(), burst=True, **{"concurrency": 2, **options})
-        thread = threading.Thread(target=lambda: codes.append(worker.run()))
-        thread.start()
-        thread.join(20)
-        assert not thread.is_alive(), "the worker did not come to an end"
-        return codes[0]
-
-    return run
+    """Run all that the project's queue holds."""
+    return lambda **options: run_all(django_fnqueue.fn.runtime(), **options)

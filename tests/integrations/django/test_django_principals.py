@@ -15,7 +15,7 @@ import fnqueue.testing
 from django_fnqueue.principals import aprincipal_of
 from fnqueue import Principal
 from fnqueue.errors import OptionInvalid
-from fnqueue.policies import active, authenticated, public, role
+from fnqueue.policies import active, authenticated, role
 from tests.integrations.django.newsstand.models import Article, Editor, Member, Series
 
 
@@ -24,16 +24,6 @@ def ada():
     user = User.objects.create_user("ada")
     user.groups.add(Group.objects.create(name="editor"))
     return user
-
-
-@pytest.fixture
-def whoami(fn):
-    @fn.task(name="shop.whoami", policy=public, bind=True)
-    def whoami(context) -> list[str]:
-        who = context.principal
-        return [who.kind, who.id, *sorted(who.roles)]
-
-    return whoami
 
 
 @pytest.fixture

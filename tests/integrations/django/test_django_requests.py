@@ -22,7 +22,7 @@ from django_fnqueue import FnQueue
 from django_fnqueue.requests import current_request
 from fnqueue import Principal
 from fnqueue.errors import AppNotFound, OptionInvalid
-from fnqueue.policies import authenticated, custom, public, role
+from fnqueue.policies import authenticated, custom, role
 from tests.integrations.django.conftest import MIDDLEWARE
 
 urlpatterns: list[object] = [path("fnqueue/", include("django_fnqueue.urls"))]
@@ -53,16 +53,6 @@ def ada():
     user = User.objects.create_user("ada", password="of a test", is_staff=True)
     user.groups.add(Group.objects.create(name="editor"))
     return user
-
-
-@pytest.fixture
-def whoami(fn):
-    @fn.task(name="shop.whoami", policy=public, bind=True)
-    def whoami(context) -> list[str]:
-        who = context.principal
-        return [who.kind, who.id, *sorted(who.roles)]
-
-    return whoami
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from flask import Flask
 
 from flask_fnqueue import FnQueue
 from fnqueue.settings import names
-from fnqueue.worker.worker import Worker
+from tests.integrations.working import run_all
 
 
 @pytest.fixture(autouse=True)
@@ -49,15 +48,5 @@ def app(make_app: Callable[..., Flask], fn: FnQueue) -> Flask:
 
 @pytest.fixture
 def work() -> Callable[[Flask], int]:
-    """Run all that an app's queue holds, in a thread, because a worker takes the main thread's signals."""
-
-    def run(app: Flask) -> int:
-        codes: list[int] = []
-        worker = Worker(app.extensions["fnqueue"].runtime, burst=True, concurrency=2)
-        thread = threading.Thread(target=lambda: codes.append(worker.run()))
-        thread.start()
-        thread.join(20)
-        assert not thread.is_alive(), "the worker did not come to an end"
-        return codes[0]
-
-    return run
+    """Run all that an app's queue holds."""
+    return lambda app: run_all(app.extensions["fnqueue"].runtime)
