@@ -370,7 +370,7 @@ class Planner:
                     body=delivery.body,
                     group=delivery.message.group or ("dead" if fifo else None),
                     dedupe=f"{entry_id}.{delivery.generation}.{copy}" if fifo else None,
-                    attributes=attributes if len(delivery.body) <= ROOM_FOR_ATTRIBUTES else {},
+                    attributes=attributes if len(delivery.body.encode()) <= ROOM_FOR_ATTRIBUTES else {},
                 ),
             )
         )

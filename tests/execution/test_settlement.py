@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from fnqueue import Backoff, RetryLater
-from fnqueue.broker.base import Failure
+from fnqueue.broker.base import Entry, Failure
 from fnqueue.errors import BrokerRefused, BrokerUnreachable, QueueMissing
 from fnqueue.events import EngineTrouble, LeaseLost, TaskRescheduled, TaskSucceeded
 from fnqueue.execution.settle import Settler
@@ -262,6 +262,16 @@ def test_a_body_at_the_limit_goes_to_the_dead_letter_queue_all_the_same(fn, drai
         except TypeError:
             high = middle
     bad.defer("x" * low)
+    drain()
+    assert left(fn) == (0, 0, 0)
+    assert left(fn, "default__dead") == (1, 0, 0)
+
+
+def test_rubbish_at_the_limit_goes_to_the_dead_letter_queue_however_few_characters_its_bytes_make(fn, drain):
+    @fn.task(name="note")
+    def note() -> None: ...
+
+    assert fn.runtime().engine.broker.send("default", [Entry(id="0", body="é" * 524_288)]) == []
     drain()
     assert left(fn) == (0, 0, 0)
     assert left(fn, "default__dead") == (1, 0, 0)
