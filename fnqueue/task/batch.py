@@ -4,11 +4,14 @@ Threads and asyncio tasks that were started inside the block take it with them a
 once it is closed is not taken, and must be sent.
 What was deferred in a transaction that began inside the block is held for that transaction and only noted here:
 when the block fails it is dropped with the rest, whether its transaction committed or not yet.
+A child that is forked inside the block has a copy of it that nobody will send, and a way out of the block that is not
+the parent's: its calls are not taken, and what the block holds is the parent's to send or to drop.
 One FnQueue may serve several applications, each with its own queue: a block takes the calls of the one it began in.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from typing import Any, Generic, Protocol, TypeVar
@@ -35,6 +38,7 @@ class Batch(Generic[T]):
         self._waiting: list[Handle[Any]] = []
         self._calls: list[T] | None = []
         self._state: HoldState = "held"
+        self._pid = os.getpid()
         self._lock = threading.Lock()
 
     def state_of(self, id: str) -> HoldState:
@@ -44,7 +48,9 @@ class Batch(Generic[T]):
         return None
 
     def add(self, calls: Sequence[T], handles: Sequence[Handle[Any]]) -> bool:
-        """False: it is closed, and took nothing."""
+        """False: it is closed, or another process', and took nothing."""
+        if self._is_inherited():
+            return False
         with self._lock:
             if self._calls is None:
                 return False
@@ -62,12 +68,19 @@ class Batch(Generic[T]):
     def close(self, *, dropped: bool = False) -> list[T]:
         """What it holds: the caller's, to send or to drop. `dropped`: the block failed, so what still waits for a
         transaction is not sent either."""
+        if self._is_inherited():
+            self._waiting = []
+            return []
         with self._lock:
             calls, self._calls = self._calls or [], None
             held, self._state = (self.held, "dropped") if dropped else ([], "sent")
         for each in held:
             each.drop()
         return calls
+
+    def _is_inherited(self) -> bool:
+        """Asked before the lock, which a thread of the parent may have held at the fork."""
+        return os.getpid() != self._pid
 
     def delivered(self, handles: Sequence[Handle[Any]]) -> None:
         """The handles that sending made of its calls, in their order: what they wait for, those given out wait for."""

@@ -229,3 +229,56 @@ note.defer("parent")
         tmp_path,
     )
     assert texts(tmp_path) == ["child", "first", "parent", "second child"]
+
+
+@pytest.mark.parametrize("fork", ["os.fork", "c_fork"])
+def test_a_child_that_is_forked_inside_a_batch_sends_its_own_calls_and_none_of_its_parents(
+    fork: str, tmp_path: Path
+) -> None:
+    scene(
+        f"""
+def work():
+    note.defer("child")
+    with fn.batch():
+        note.defer("child, in a block of its own")
+with fn.batch():
+    note.defer("parent")
+    ended_well(child_of({fork}, work))
+""",
+        tmp_path,
+    )
+    assert texts(tmp_path) == ["child", "child, in a block of its own", "parent"]
+
+
+@pytest.mark.parametrize("way_out", ["pass", "sys.exit()"])
+def test_a_child_that_leaves_the_batch_it_was_forked_in_neither_sends_nor_drops_its_parents_calls(
+    way_out: str, tmp_path: Path
+) -> None:
+    scene(
+        f"""
+def leave():
+    pid = None
+    try:
+        with fn.batch():
+            note.using(dedupe="k").defer("parent")
+            pid = os.fork()
+            if not pid:
+                note.defer("child")
+                {way_out}
+            else:
+                ended_well(pid)
+                elsewhere = threading.Thread(target=lambda: note.using(dedupe="k").defer("too late"))
+                elsewhere.start()
+                elsewhere.join()
+    except SystemExit:
+        assert not pid
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+    if not pid:
+        os._exit(0)
+leave()
+""",
+        tmp_path,
+    )
+    assert texts(tmp_path) == ["child", "parent"]
