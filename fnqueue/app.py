@@ -265,13 +265,13 @@ class FnQueue:
         return held
 
     def _transmit(self, prepared: list[Prepared]) -> list[Handle[Any]]:
+        prepared = self.runtime().dispatch.renewed(prepared)
         failed = self.runtime().transmit(prepared)
-        if not failed:
-            return [self._handle_of(call) for call in prepared]
-        if len(prepared) == 1:
-            raise failed[0][1]
         lost = {call.id for call, _ in failed}
-        raise SomeNotSent([self._handle_of(call) for call in prepared if call.id not in lost], failed)
+        sent = [self._handle_of(call) for call in prepared if call.id not in lost]
+        if failed:
+            raise failed[0][1] if len(prepared) == 1 else SomeNotSent(sent, failed)
+        return sent
 
     def _call(
         self, task: Task[Any, Any, Any], call: tuple[Any, ...] | Signature

@@ -1,24 +1,28 @@
 """The dedupe keys of calls on their way: the first call wins, and a call that is not sent keeps nobody out.
 
 A key is claimed for a moment when the call is made, and for good once it is sent: a process that dies between
-the two blocks the key no longer than that moment.
+the two blocks the key no longer than that moment. A call that waits for longer, for the end of its batch, asks again
+before it is sent (`renewed`).
 Knows options and keys; what a claim is in the store is `state/dedupe`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import logging
+from collections.abc import Callable, Container, Iterable
+from typing import Any, Protocol
 
 import msgspec
 
-from fnqueue.errors import StoreMissing
+from fnqueue.clock import Clock
+from fnqueue.errors import FnQueueError, StoreMissing
 from fnqueue.security.keyring import KeyRecord, KeyRing
 from fnqueue.security.records import dedupe_id
 from fnqueue.state.dedupe import Dedupe
 from fnqueue.task.task import Task
 
 CLAIM_SECONDS = 60.0
+_log = logging.getLogger("fnqueue.dedupe")
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -27,13 +31,22 @@ class Claim(msgspec.Struct, frozen=True):
     key: str
     winner: str
     until: float
+    #: From when on the claim is to be made again, unix seconds, while it is for a moment only.
+    renew_at: float | None = None
+
+
+class Claimant(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def claim(self) -> Claim | None: ...
 
 
 class Claims:
     """`dedupe` None: there is no store."""
 
-    def __init__(self, dedupe: Dedupe | None) -> None:
-        self._dedupe = dedupe
+    def __init__(self, dedupe: Dedupe | None, clock: Clock) -> None:
+        self._dedupe, self._clock = dedupe, clock
 
     def take(
         self, ring: KeyRing, task: Task[Any, Any, Any], call_id: str, expires: float, waits: Callable[[], bool]
@@ -54,8 +67,21 @@ class Claims:
                 return Claim(keys[0], holder, expires)
         if waits():
             return Claim(keys[0], self._dedupe.holder(keys[0]) or call_id, expires)
+        renew_at = self._clock.now() + CLAIM_SECONDS / 2
         winner = self._dedupe.claim(keys[0], call_id, until=expires, lease_seconds=CLAIM_SECONDS)
-        return Claim(keys[0], winner, expires)
+        return Claim(keys[0], winner, expires, renew_at)
+
+    def renewed(self, claim: Claim | None, call_id: str) -> Claim | None:
+        """The claim as it is now: where it has lapsed, another call may have the key."""
+        if claim is None or self._dedupe is None or claim.renew_at is None or claim.winner != call_id:
+            return claim
+        now = self._clock.now()
+        if now < claim.renew_at:
+            return claim
+        winner = call_id
+        if not self._dedupe.confirm(claim.key, call_id, until=min(claim.until, now + CLAIM_SECONDS)):
+            winner = self._dedupe.claim(claim.key, call_id, until=claim.until, lease_seconds=CLAIM_SECONDS)
+        return Claim(claim.key, winner, claim.until, now + CLAIM_SECONDS / 2)
 
     def holder(self, claim: Claim | None, call_id: str) -> str:
         """After a wait: the id of the call that has the key, which is this one if it may be sent."""
@@ -63,8 +89,24 @@ class Claims:
             return call_id
         return self._dedupe.claim(claim.key, call_id, until=claim.until, lease_seconds=CLAIM_SECONDS)
 
-    def settle(self, claim: Claim | None, call_id: str, *, sent: bool) -> None:
-        """Hold the key for good, or let the next call have it."""
+    def settle(self, calls: Iterable[Claimant], *, unsent: Container[str] = ()) -> None:
+        """Hold their keys for good; let the next calls have those of the `unsent`. Raises nothing.
+
+        They are sent or they are not: an error of the store would tell the caller otherwise. A key that is neither
+        held nor let go is free again when its moment is over.
+        """
+        try:
+            for call in calls:
+                self._settle(call.claim, call.id, sent=call.id not in unsent)
+        except FnQueueError as error:
+            _log.warning(
+                "calls are settled, but not their dedupe keys, which the store did not take: in %d s at most the next "
+                "call with such a key is sent, even if one was sent before: %s",
+                CLAIM_SECONDS,
+                error,
+            )
+
+    def _settle(self, claim: Claim | None, call_id: str, *, sent: bool) -> None:
         if claim is None or self._dedupe is None or claim.winner != call_id:
             return
         if sent:

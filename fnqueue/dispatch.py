@@ -8,10 +8,11 @@ leaves nothing behind. Knows no framework: who is asking, and whether a transact
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from fnqueue import quotas
 from fnqueue.broker.base import Broker, Entry
@@ -96,7 +97,7 @@ class Dispatch:
 
     def __init__(self, powers: SendPowers) -> None:
         self._powers = powers
-        self._claims = Claims(powers.dedupe)
+        self._claims = Claims(powers.dedupe, powers.clock)
 
     # ---------------------------------------------------------------- prepare
 
@@ -288,22 +289,22 @@ class Dispatch:
             self.drop(todo)
             raise
         lost = {call.id for call, _ in failed}
-        for call in todo:
-            self._claims.settle(call.claim, call.id, sent=call.id not in lost)
+        self._claims.settle(todo, unsent=lost)
         self._tell(todo, lost)
         return failed
 
     def drop(self, calls: Sequence[Prepared]) -> None:
         """These are not sent after all: whoever comes next with their dedupe keys must not be told that they were."""
-        try:
-            for call in calls:
-                self._claims.settle(call.claim, call.id, sent=False)
-        except FnQueueError:
-            pass  # what cannot be released now lapses by itself; the caller has a greater trouble
+        self._claims.settle(calls, unsent={call.id for call in calls})
 
     def keep(self, call: Prepared) -> None:
         """It runs here and is not sent: its dedupe key is its own all the same."""
-        self._claims.settle(call.claim, call.id, sent=True)
+        self._claims.settle([call])
+
+    def renewed(self, calls: Iterable[Prepared]) -> list[Prepared]:
+        """What was prepared perhaps long ago and leaves now: where another call has the dedupe key, as its loser."""
+        claims = [(call, self._claims.renewed(call.claim, call.id)) for call in calls]
+        return [call if claim is call.claim else structs.replace(call, claim=claim) for call, claim in claims]
 
     def forestalled(self, calls: Sequence[Prepared]) -> dict[str, str]:
         """Of calls that were held: those whose dedupe key another call has by now, each with the id of that one."""

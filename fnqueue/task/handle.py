@@ -136,8 +136,8 @@ class Handle(Generic[R]):
         return self._reads.status_token(self, expires_seconds)
 
     def follow(self, other: Handle[Any]) -> None:
-        """Wait for what `other` waits for: another handle of the same call."""
-        self._held = other._held
+        """Be what `other` is: another handle of the same call, or of the one that has its dedupe key."""
+        self.id, self._held = other.id, other._held
 
     def _turn(self) -> None:
         """To the call that runs in the place of this one, if there is one."""

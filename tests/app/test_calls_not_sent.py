@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from dataclasses import replace
 
 import pytest
 
 from fnqueue import ArgumentError, FnQueue, PolicyDenied
-from fnqueue.errors import BrokerError, OptionInvalid, SettingsInvalid
+from fnqueue.errors import BrokerError, DatabaseError, OptionInvalid, SettingsInvalid
 from fnqueue.middleware import Middleware
 from fnqueue.policies import custom
+from fnqueue.state.dedupe import Dedupe
 from tests.execution.helpers import Failing
 
 
@@ -134,6 +136,51 @@ def test_a_batch_inside_a_batch_that_fails_takes_only_its_own_calls_with_it(fn, 
     drain()
     assert seen == [1, 3]
     assert [len(batch.handles) for batch in (outer, inner)] == [2, 1]
+
+
+def test_a_batch_that_takes_longer_than_a_key_is_claimed_for_asks_again_and_its_handle_is_the_winners(
+    fn, drain, note, seen, clock
+):
+    with fn.batch():
+        late = note.using(dedupe="k").defer(1)
+        note.defer(2)
+        clock.advance(seconds=61)
+        first = Context().run(note.using(dedupe="k").defer, 3)  # another request
+    drain()
+    assert sorted(seen) == [2, 3]
+    assert late.id == first.id
+    assert late.state == "SUCCESS"
+
+
+def test_a_key_that_a_long_batch_has_claimed_again_is_kept_from_those_who_come_after_it(fn, drain, note, seen, clock):
+    with fn.batch():
+        first = note.using(dedupe="k").defer(1)
+        clock.advance(minutes=5)
+    later = note.using(dedupe="k").defer(2)
+    drain()
+    assert (seen, later.id) == ([1], first.id)
+
+
+def test_a_call_that_is_sent_is_no_failure_because_the_store_cannot_keep_its_dedupe_key(fn, drain, note, seen, caplog):
+    runtime = fn.runtime()
+    store = Failing(runtime.engine.store)
+    runtime.__dict__["dedupe"] = Dedupe(store, runtime.clock)
+    answers = iter([store.real.put])  # the claim is taken, and then nothing is
+
+    def put(*args, **options):
+        for answer in answers:
+            return answer(*args, **options)
+        raise DatabaseError("the store is gone")
+
+    store.on["put"] = put
+    handle = note.using(dedupe="k").defer(1)
+    store.on.clear()
+    again = note.using(dedupe="k").defer(2)
+    drain()
+    assert seen == [1]
+    assert again == handle
+    assert "in 60 s at most the next call with such a key is sent" in caplog.text
+    assert "the store is gone" in caplog.text
 
 
 def test_a_hint_about_options_repeats_no_value(fn, note):
