@@ -312,8 +312,8 @@ class Dispatch:
         return {id_: holder for id_, holder in holders.items() if holder != id_}
 
     def _send(self, todo: Sequence[Prepared]) -> list[tuple[Prepared, Exception]]:
-        failed: list[tuple[Prepared, Exception]] = []
-        sent_any = self._park([call for call in todo if call.parked_until is not None])
+        late = [call for call in todo if call.parked_until is not None]
+        failed, sent_any = self._park(late), bool(late)
         by_queue: dict[str, list[Prepared]] = {}
         for call in todo:
             if call.parked_until is None:
@@ -330,20 +330,19 @@ class Dispatch:
             failed += [(group[f.index], SendRefused(f.code, f.text, sender_fault=f.sender_fault)) for f in failures]
         return failed
 
-    def _park(self, calls: Sequence[Prepared]) -> bool:
-        """Whether there were any."""
+    def _park(self, calls: Sequence[Prepared]) -> list[tuple[Prepared, Exception]]:
+        """From where the store failed: those that were not taken. Raises its error where it took none."""
         parked = self._powers.parked
-        for call in calls:
-            if parked is not None and call.parked_until is not None:
-                parked.park(
-                    call.id,
-                    queue=call.queue,
-                    body=call.entry.body,
-                    due=call.parked_until,
-                    until=call.expires_at,
-                    group=call.entry.group,
-                )
-        return bool(calls)
+        for index, call in enumerate(calls):
+            assert parked is not None
+            entry, times = call.entry, {"due": call.parked_until, "until": call.expires_at}
+            try:
+                parked.park(call.id, queue=call.queue, body=entry.body, group=entry.group, **times)
+            except FnQueueError as error:
+                if index == 0:
+                    raise
+                return [(rest, error) for rest in calls[index:]]
+        return []
 
     def _tell(self, calls: Sequence[Prepared], failed: set[str]) -> None:
         events = self._powers.events

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from fnqueue import ArgumentError, FnQueue, PolicyDenied
+from fnqueue import ArgumentError, FnQueue, PolicyDenied, SomeNotSent
 from fnqueue.errors import BrokerError, DatabaseError, OptionInvalid, SettingsInvalid
 from fnqueue.middleware import Middleware
 from fnqueue.policies import custom
 from fnqueue.state.dedupe import Dedupe
+from fnqueue.state.parked import Parked
 from tests.execution.helpers import Failing
 
 
@@ -28,6 +29,17 @@ def note(fn, seen):
         seen.append(n)
 
     return note
+
+
+def once_and_then_gone(real):
+    answers = iter([real])
+
+    def call(*args, **options):
+        for answer in answers:
+            return answer(*args, **options)
+        raise DatabaseError("the store is gone")
+
+    return call
 
 
 def test_a_batch_that_fails_holds_no_dedupe_key(fn, drain, note, seen):
@@ -138,6 +150,26 @@ def test_a_batch_inside_a_batch_that_fails_takes_only_its_own_calls_with_it(fn, 
     assert [len(batch.handles) for batch in (outer, inner)] == [2, 1]
 
 
+def test_of_calls_with_a_long_delay_those_that_the_store_took_before_it_failed_are_told_apart(
+    fn, drain, note, seen, clock
+):
+    runtime = fn.runtime()
+    store = Failing(runtime.engine.store)
+    runtime.__dict__["parked"] = Parked(store, runtime.clock)
+    store.on["put_many"] = once_and_then_gone(store.real.put_many)
+    later = note.using(delay_seconds=3600)
+    with pytest.raises(SomeNotSent) as raised:
+        fn.defer_many(later, [(1,), (2,), (3,)])
+    with pytest.raises(DatabaseError):
+        later.defer(4)
+    store.on.clear()
+    clock.advance(hours=2)
+    drain()
+    assert seen == [1]
+    assert [handle.state for handle in raised.value.sent] == ["SUCCESS"]
+    assert len(raised.value.failed) == 2
+
+
 def test_a_batch_that_takes_longer_than_a_key_is_claimed_for_asks_again_and_its_handle_is_the_winners(
     fn, drain, note, seen, clock
 ):
@@ -165,14 +197,7 @@ def test_a_call_that_is_sent_is_no_failure_because_the_store_cannot_keep_its_ded
     runtime = fn.runtime()
     store = Failing(runtime.engine.store)
     runtime.__dict__["dedupe"] = Dedupe(store, runtime.clock)
-    answers = iter([store.real.put])  # the claim is taken, and then nothing is
-
-    def put(*args, **options):
-        for answer in answers:
-            return answer(*args, **options)
-        raise DatabaseError("the store is gone")
-
-    store.on["put"] = put
+    store.on["put"] = once_and_then_gone(store.real.put)  # the claim, and not what comes after the send
     handle = note.using(dedupe="k").defer(1)
     store.on.clear()
     again = note.using(dedupe="k").defer(2)
