@@ -124,6 +124,8 @@ class Desk:
         line = self._lines.get(name)
         if line is not None:
             line.remove(place)
+            if not line:  # a name is as long as a request, and may be no queue's
+                del self._lines[name]
 
     def wake(self, name: str) -> None:
         """The first in line looks."""

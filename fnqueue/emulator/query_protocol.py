@@ -46,13 +46,11 @@ def read(request: Request) -> tuple[str, Members] | Refusal | None:
 
 
 def _fields(request: Request) -> dict[str, str]:
-    """Of query and body. Bytes that are no UTF-8 become characters that no queue takes. Raises ValueError."""
-    options: dict[str, Any] = {
-        "keep_blank_values": True, "max_num_fields": _FIELDS_MAX, "errors": "surrogateescape",
-    }  # fmt: skip
+    """Of query and body. Raises ValueError, also for bytes that are no UTF-8."""
+    options: dict[str, Any] = {"keep_blank_values": True, "max_num_fields": _FIELDS_MAX, "errors": "strict"}
     fields = dict(parse_qsl(request.query, **options))
     if request.method == "POST" and request.body:
-        fields.update(parse_qsl(request.body.decode("utf-8", "surrogateescape"), **options))
+        fields.update(parse_qsl(request.body.decode(), **options))
     return fields
 
 
@@ -97,9 +95,9 @@ def _numbered(branch: Any) -> Iterator[Any]:
         yield branch[key]
 
 
-def _has(one: Any, *names: str) -> bool:
-    if not isinstance(one, dict) or any(name not in one for name in names):
-        raise ValueError(f"a member needs {' and '.join(names)}")
+def _has(one: Any, key: str, value: str) -> bool:
+    if not isinstance(one, dict) or value not in one or not isinstance(one.get(key), str):
+        raise ValueError(f"a member needs {key} and {value}, and {key} is a text")
     return True
 
 

@@ -23,7 +23,8 @@ from fnqueue.broker.embedded.service.address import INVALID_VALUE, MISSING, refu
 
 TRACE_HEADER = "AWSTraceHeader"
 _DATA_TYPE = re.compile(r"(String|Number|Binary)(\..{1,250})?", re.DOTALL)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?", re.ASCII)
+# Each digit has one place only: a megabyte of them and a letter would else be tried in all ways, for hours.
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,5})?", re.ASCII)
 _NUMBER_DIGITS = 38
 _ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
