@@ -78,7 +78,7 @@ class EmulatorProcess:
             text=True,
         )
         assert self._process.stdout is not None
-        found = re.search(r"http://[0-9.:]+", self._process.stdout.readline())
+        found = re.search(r"http://[0-9.:\[\]]+", self._process.stdout.readline())
         assert found, "the emulator did not start"
         self.endpoint, self.pid = found[0], self._process.pid
 

@@ -17,8 +17,8 @@ import msgspec
 from fnqueue import __version__
 from fnqueue.broker.embedded.service import QueueService
 from fnqueue.clock import TurnableClock
+from fnqueue.emulator import browsers, json_protocol, query_protocol
 from fnqueue.emulator import call as calls
-from fnqueue.emulator import json_protocol, query_protocol
 from fnqueue.emulator.call import Call
 from fnqueue.emulator.desk import Desk
 from fnqueue.emulator.http import (
@@ -48,6 +48,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     account: str = "123456789012"
     region: str = "us-east-1"
     origin: str = "127.0.0.1:9324"  # in queue URLs, where a client names no host
+    on_loopback: bool = True  # nobody else is to reach it
 
 
 class Emulator:
@@ -66,6 +67,8 @@ class Emulator:
             return
         try:
             request = await self._reader.read(scope, receive)
+            if refusal := browsers.refusal(request, on_loopback=self._setting.on_loopback):
+                raise Refused(refusal)
             own = _OWN.get((request.method, request.path))
             service = self._services.get(_service_name(request), self._sqs)
             await (service(request, receive, send) if own is None else own(self, request, send))

@@ -17,6 +17,7 @@ _SHAPES: dict[str, tuple[str, int]] = {
     "QueueDeletedRecently": (f"{_LEGACY}QueueDeletedRecently", 400),
     "PurgeQueueInProgress": (f"{_LEGACY}PurgeQueueInProgress", 403),
     "OverLimit": ("OverLimit", 403),
+    "AccessDenied": ("AccessDenied", 403),
     "RequestThrottled": ("RequestThrottled", 403),
     "EmptyBatchRequest": (f"{_LEGACY}EmptyBatchRequest", 400),
     "TooManyEntriesInBatchRequest": (f"{_LEGACY}TooManyEntriesInBatchRequest", 400),

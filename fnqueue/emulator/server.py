@@ -7,6 +7,7 @@ nowhere else, when a server is started.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from fnqueue.broker.embedded.service import QueueService
 from fnqueue.clock import SystemClock, TurnableClock
 from fnqueue.database import Database
 from fnqueue.emulator.app import Emulator, Setting
+from fnqueue.emulator.browsers import may_be_a_pages
 from fnqueue.emulator.desk import Desk
 from fnqueue.errors import ExtraMissing, FnQueueError
 
@@ -66,8 +68,14 @@ async def _serve(
     on_ready: Callable[[str], None],
 ) -> None:
     desk = Desk(database, service, clock)
-    origin = "{}:{}".format(*listener.getsockname()[:2])
-    emulator = Emulator(desk, service, Setting(account=options.account, region=options.region, origin=origin))
+    origin = _origin(listener)
+    setting = Setting(
+        account=options.account,
+        region=options.region,
+        origin=origin,
+        on_loopback=_is_on_loopback(listener) and not may_be_a_pages(options.host),
+    )
+    emulator = Emulator(desk, service, setting)
     config = uvicorn.Config(
         emulator,
         http=_protocol(),
@@ -116,6 +124,15 @@ def _listen(options: Options) -> socket.socket:
     return listener
 
 
+def _origin(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_on_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
 # ------------------------------------------------------------------ what is installed
 
 
@@ -142,22 +159,41 @@ def _protocol() -> Any:
         return "h11"  # which has bounds of its own
 
     class Bounded(HttpToolsProtocol):
+        """Of a head, and of what may follow a chunked body: fields, too, which uvicorn keeps."""
+
         _head_bytes = 0
         _in_head = False
+        _heads = 0
 
         def data_received(self, data: bytes) -> None:
+            heads = self._heads
             super().data_received(data)
             if self._in_head and not self.transport.is_closing():
-                self._head_bytes += len(data)
+                # Where a head begins in these data, most of them may be the body before it.
+                self._head_bytes += len(data) if self._heads == heads else 0
                 if self._head_bytes > _HEAD_BYTES_MAX:
                     self.send_400_response("Request header fields too large.")
 
         def on_message_begin(self) -> None:
-            self._head_bytes, self._in_head = 0, True
+            self._begin_head()
             super().on_message_begin()
 
         def on_headers_complete(self) -> None:
             self._in_head = False
             super().on_headers_complete()
+
+        def on_chunk_header(self) -> None:  # the last chunk has no body: fields follow
+            self._begin_head()
+
+        def on_body(self, body: bytes) -> None:
+            self._in_head = False
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._in_head = False
+            super().on_message_complete()
+
+        def _begin_head(self) -> None:
+            self._head_bytes, self._in_head, self._heads = 0, True, self._heads + 1
 
     return Bounded

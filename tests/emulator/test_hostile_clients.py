@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import time
 import weakref
 from typing import Any
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import pytest
@@ -14,8 +16,70 @@ import pytest
 from fnqueue.broker.embedded.service import QueueService
 from fnqueue.clock import ManualClock
 from fnqueue.database import Database
+from fnqueue.emulator import browsers
 from fnqueue.emulator.desk import Desk
-from tests.emulator.clients import http_call, json_call, signed
+from fnqueue.emulator.http import Request
+from tests.emulator.clients import http_call, json_call, put, signed, take
+
+PURGE = "/?Action=PurgeQueue&QueueUrl=orders"
+
+
+# ------------------------------------------------------------------ web pages
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://page.example.com"},
+        {"Origin": "null"},
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Host": "page.example.com:9324"},
+        {"Host": "page.example.com."},
+        {"Host": "localhost.example.com:9324"},
+        {"Host": "127.0.0.1.example.com:9324"},
+        {"Host": "localhost@page.example.com"},
+        {"Host": "[bad"},
+        {"Host": "page.example.com:9324", "Origin": "http://page.example.com:9324"},
+    ],
+)
+def test_a_web_page_that_a_developer_looks_at_neither_reads_nor_purges_a_queue(
+    sqs: Any, queue: str, account: str, emulator_endpoint: str, headers: dict[str, str]
+) -> None:
+    put(sqs, queue, "a")
+    for method, path in (("GET", PURGE), ("POST", PURGE), ("GET", "/_queues"), ("POST", "/_clock")):
+        answer = http_call(emulator_endpoint, method, path, Authorization=signed(account), **headers)
+        assert (answer.status, answer.json["__type"]) == (403, "com.amazonaws.sqs#AccessDenied")
+        assert "page" in answer.json["message"]
+    assert len(take(sqs, queue)) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "localhost:9324"},
+        {"Host": "sqs:9324"},
+        {"Host": "[::1]:9324"},
+        {"Host": "10.0.0.7:9324"},
+        {"Host": "sqs.default.svc.cluster.local"},
+        {"Host": "host.docker.internal:9324"},
+        {"Sec_Fetch_Site": "none"},
+        {"Host": "localhost:9324", "Origin": "http://localhost:9324", "Sec_Fetch_Site": "same-origin"},
+    ],
+)
+def test_programs_call_it_by_any_name_that_no_page_has(emulator_endpoint: str, headers: dict[str, str]) -> None:
+    assert http_call(emulator_endpoint, "GET", "/_health", **headers).status == 200
+
+
+def test_where_others_may_reach_it_it_has_any_name_and_still_no_page_calls_it() -> None:
+    def refused(**headers: str) -> bool:
+        given = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+        return browsers.refusal(Request("GET", "/_health", "", given), on_loopback=False) is not None
+
+    assert not refused(host="sqs.example.com")
+    assert refused(host="sqs.example.com", origin="https://page.example.com")
+    assert refused(host="sqs.example.com", sec_fetch_site="cross-site")
+
 
 # ------------------------------------------------------------------ rubbish
 
@@ -71,3 +135,34 @@ def test_waiting_on_a_queue_that_is_not_there_keeps_nothing_of_its_name() -> Non
         database.close()
 
     asyncio.run(stand_and_leave())
+
+
+# ------------------------------------------------------------------ what follows a chunked body
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def connect(endpoint: str) -> socket.socket:
+    place = urlsplit(endpoint)
+    return socket.create_connection((place.hostname, place.port), timeout=30)
+
+
+@pytest.mark.parametrize("piece", [b"x: " + b"y" * 4000 + b"\r\n", b"y" * 4000], ids=["many fields", "one field"])
+def test_fields_without_end_behind_a_body_are_hung_up_on(emulator_endpoint: str, piece: bytes) -> None:
+    with connect(emulator_endpoint) as endless:
+        endless.sendall(CHUNKED + b"2\r\n{}\r\n0\r\nx: ")
+        with pytest.raises(OSError):
+            for _ in range(10_000):
+                endless.sendall(piece)
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"x: y\r\n\r\n"], ids=["no field", "a field"])
+def test_a_long_body_in_chunks_is_read_however_it_is_cut(emulator_endpoint: str, end: bytes) -> None:
+    chunks = [b"1\r\n{\r\n", *[b"ffff\r\n" + b" " * 0xFFFF + b"\r\n"] * 16, b"1\r\n}\r\n", b"0\r\n", end]
+    whole = b"".join(chunks)
+    for size in (7000, 65542, 65549, 300_000, len(whole)):  # each chunk is 65543 bytes with its header
+        with connect(emulator_endpoint) as client:
+            client.sendall(CHUNKED)
+            for at in range(0, len(whole), size):
+                client.sendall(whole[at : at + size])
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")

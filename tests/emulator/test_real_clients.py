@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.emulator.clients import client
 from tests.servers import EmulatorProcess
 
 HERE = Path(__file__).resolve().parent
@@ -118,3 +120,15 @@ def test_the_javascript_sdk_and_sqs_consumer_run_on_it(server: EmulatorProcess, 
     said = json.loads(done.stdout)
     assert said == {"refused": "QueueDoesNotExist", "failed": True, "got": [*map(str, range(9)), "é"]}
     assert is_empty(server)
+
+
+def test_on_ipv6_it_says_a_url_that_clients_can_read(tmp_path: Path) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    server = EmulatorProcess(tmp_path / "emulator.db", "--host", "::1")
+    assert server.endpoint.startswith("http://[::1]:")
+    url = client(server.endpoint, "1" * 12).create_queue(QueueName="q")["QueueUrl"]
+    assert url == f"{server.endpoint}/{'1' * 12}/q"
+    server.end()
