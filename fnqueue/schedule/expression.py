@@ -109,7 +109,13 @@ class At(Expression):
             self.wall = datetime.fromisoformat(inside)
         except ValueError as error:
             raise FieldFault("time", f"{inside!r}: {error}") from None
-        instant = to_instant(self.wall, self.zone)
+        try:
+            instant = to_instant(self.wall, self.zone)
+        except OverflowError:
+            raise FieldFault(
+                "time",
+                f"{inside!r}: in {self.timezone} it is not within the years 1 to 9999 of UTC; write a nearer one",
+            ) from None
         if instant is None:
             raise FieldFault("time", f"{inside!r} does not exist in {self.timezone}: clocks are put forward over it")
         self.instant = instant

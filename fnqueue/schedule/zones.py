@@ -23,11 +23,17 @@ def find_zone(name: str) -> ZoneInfo | None:
 
 
 def to_instant(wall: datetime, zone: ZoneInfo) -> datetime | None:
-    """The first instant, in UTC, at which clocks in `zone` show `wall` (naive). None: they never do."""
+    """The first instant, in UTC, at which clocks in `zone` show `wall` (naive). None: they never do.
+
+    Raises OverflowError for one that is outside of the years 1 to 9999 in UTC.
+    """
     instant = wall.replace(tzinfo=zone, fold=0).astimezone(UTC)
     return instant if to_wall(instant, zone) == wall else None
 
 
 def to_wall(instant: datetime, zone: ZoneInfo) -> datetime:
-    """What clocks in `zone` show at `instant`: naive."""
-    return instant.astimezone(zone).replace(tzinfo=None, fold=0)
+    """What clocks in `zone` show at `instant`: naive. Beyond the calendar's end, the end."""
+    try:
+        return instant.astimezone(zone).replace(tzinfo=None, fold=0)
+    except OverflowError:  # whoever can send a ticket can write such a time into it
+        return instant.min if instant.year == 1 else instant.max  # both naive

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import islice
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -75,6 +76,23 @@ def test_an_unknown_zone_is_refused(zone):
 def test_a_time_that_the_clocks_skip_is_no_time_for_at():
     with pytest.raises(ExpressionInvalid, match="does not exist in Europe/Berlin: clocks are put forward over it"):
         parse("at(2026-03-29T02:30:00)", "Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"), [("at(0001-01-01T00:00:00)", "Asia/Tokyo"), ("at(9999-12-31T23:59:59)", "America/New_York")]
+)
+def test_a_time_that_is_in_no_year_of_the_calendar_is_no_time_for_at(text, zone):
+    with pytest.raises(ExpressionInvalid, match=f"in {zone} it is not within the years 1 to 9999 of UTC"):
+        parse(text, zone)
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "UTC", "Asia/Tokyo"])
+def test_at_both_ends_of_the_calendar_no_cron_fires(zone):
+    ends = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
+    assert [parse("cron(* * * * ? *)", zone).is_occurrence(end) for end in ends] == [False, False]
+    assert firsts("cron(* * * * ? *)", 1, zone, after=ends[1]) == []
+    (first,) = firsts("cron(0 0 1 * ? *)", 1, zone, after=ends[0])
+    assert first.astimezone(ZoneInfo(zone)) == datetime(1970, 1, 1, tzinfo=ZoneInfo(zone))
 
 
 @pytest.mark.parametrize(

@@ -501,6 +501,16 @@ def test_a_time_that_is_none_or_was_not_filled_in_is_hostile(bridge, hourly, dra
     assert len(bridge.dead()) == 1
 
 
+@pytest.mark.parametrize(
+    ("zone", "filled"), [("America/New_York", "0001-01-01T00:00:00Z"), ("Asia/Tokyo", "9999-12-31T23:59:59Z")]
+)
+def test_a_forged_time_at_the_end_of_the_calendar_is_hostile_in_any_zone(fn, note, bridge, drain, runs, zone, filled):
+    fn.schedules.put("daily", "cron(0 9 * * ? *)", note, timezone=zone)
+    bridge.send(bridge.input("daily").replace(SCHEDULED_TIME, filled))
+    drain()
+    assert (bridge.refused, runs) == ([("NO_OCCURRENCE", "dead-lettered")], [])
+
+
 def test_an_unfilled_time_is_told_as_that(fn, hourly):
     with pytest.raises(EnvelopeError) as refused:
         open_ticket(hourly, fn.runtime().ring(), environment="default", queue="default")
