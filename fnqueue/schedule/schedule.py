@@ -61,9 +61,14 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         _check("misfire", self.misfire, ("skip", "run_once", "catch_up"))
         _check("overlap", self.overlap, ("allow", "skip"))
         _between("flexible_minutes", self.flexible_minutes, 0, FLEXIBLE_MINUTES_MAX)
+        if not isinstance(self.flexible_minutes, int):  # or nobody could read it again, and it would never fire
+            raise OptionInvalid(f"flexible_minutes={self.flexible_minutes!r}: must be a whole number, as 15")
         _between("misfire_within_seconds", self.misfire_within_seconds, 60, MISFIRE_SECONDS_MAX)
         if self.runs_as is not None and (not isinstance(self.runs_as, str) or not self.runs_as):
             raise OptionInvalid(f"runs_as={self.runs_as!r}: must be the name of a service")
+        if not isinstance(self.delete_after_completion, bool):
+            raise OptionInvalid(f"delete_after_completion={self.delete_after_completion!r}: must be True or False")
+        parse(self.expression, self.timezone)  # first: what is no text has no start to look for
         self.parsed(None)
         return self
 
