@@ -51,13 +51,13 @@ def decide(schedule: Schedule, expression: Expression, *, since: datetime, now: 
     on_time: list[datetime] = []
     following: datetime | None = None
     for time in _from(expression, first):
-        at = due_at(schedule, time)
-        if at > now:
+        if due_at(schedule, time) > now:
             following = time
             break
-        if at >= now - grace:
+        # Within its window nothing is late: it may have waited for one before it whose own moment came after.
+        if time + window >= now - grace:
             on_time.append(time)
-        elif schedule.misfire != "skip" and at >= now - within:
+        elif schedule.misfire != "skip" and time + window >= now - within:
             late.append(time)
         else:
             missed = missed or time

@@ -127,6 +127,23 @@ def test_a_flexible_window_moves_each_fire_within_it_and_always_to_the_same_mome
     assert len(set(late)) > 6
 
 
+@pytest.mark.parametrize("misfire", ["skip", "run_once", "catch_up"])
+def test_windows_that_lap_over_one_another_lose_no_time(fn, note, runs, advance, misfire):
+    skipped = []
+    fn.on(ScheduleSkipped, skipped.append)
+    fn.schedules.put(
+        "minutely", "cron(* * * * ? *)", note, args=(SCHEDULED_TIME,), flexible_minutes=15, misfire=misfire
+    )
+    advance(hours=2)
+    scheduled = [datetime.fromisoformat(text) for _, text in runs]
+    assert sorted(scheduled) == [START + timedelta(minutes=n) for n in range(len(runs))]
+    assert len(runs) >= 105
+    assert skipped == []
+    assert all(
+        timedelta(0) <= at - time <= timedelta(minutes=15) for (at, _), time in zip(runs, scheduled, strict=True)
+    )
+
+
 # ---------------------------------------------------------------- once, whoever ticks
 
 
