@@ -23,6 +23,8 @@ KIND: Final = "schedule"
 _SHARDS: Final = 4
 _RESTING: Final = "resting"  # paused, or over: in no range of due ones
 _PAGE: Final = 1000
+#: In the year 2286. A moment of more digits would, as text, be before one of today.
+_LAST_MILLISECOND: Final = 9_999_999_999_999
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,4 +150,4 @@ def _all() -> range:
 
 
 def _sort(unix_seconds: float) -> str:
-    return f"{max(0, round(unix_seconds * 1000)):013d}"
+    return f"{min(max(0, round(unix_seconds * 1000)), _LAST_MILLISECOND):013d}"

@@ -523,6 +523,17 @@ def test_a_thousand_schedules_cost_a_tick_no_more_than_a_query_per_shard(fn, not
     assert len(queries) == 4
 
 
+def test_a_schedule_of_the_far_future_is_not_looked_at_before(fn, note, advance):
+    fn.schedules.put("far", "at(2300-01-01T00:00:00)", note)
+    fn.schedules.put("farther", "at(9999-12-31T23:59:59)", note)
+    kept = fn.runtime().schedules
+    before = kept.get("far"), kept.get("farther")
+    advance(seconds=5)
+    assert (kept.get("far"), kept.get("farther")) == before
+    assert kept.due(fn.runtime().clock.now()) == []
+    assert kept.next_due() > fn.runtime().clock.now()
+
+
 def test_after_a_key_rotation_schedules_go_on_and_a_fire_that_was_interrupted_by_it_keeps_its_id(
     fn, note, runs, drain, clock, monkeypatch
 ):
