@@ -22,7 +22,8 @@ from fnqueue.scheduling.firing import Firing
 from fnqueue.scheduling.overlap import runs_still
 from fnqueue.state.schedules import Kept
 
-LEASE_SECONDS: Final = 60.0
+#: Half of GRACE_SECONDS: a time that one failed, or died with, is tried again before it counts as missed.
+LEASE_SECONDS: Final = 30.0
 #: Such a fire cannot be made good by trying again: its time is given up, and said to be.
 _FINAL: Final = (ArgumentError, PolicyDenied, OptionInvalid)
 _log = logging.getLogger("fnqueue.schedule")

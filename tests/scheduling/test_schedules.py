@@ -228,6 +228,27 @@ def test_a_queue_that_is_down_is_tried_again_with_the_same_call(fn, note, runs, 
     assert len(runs) == 1
 
 
+@pytest.mark.parametrize("misfire", ["skip", "run_once", "catch_up"])
+def test_one_send_that_failed_costs_no_time_whatever_the_misfire_policy(fn, note, runs, advance, clock, misfire):
+    runtime = fn.runtime()
+    broker = Failing(runtime.engine.broker)
+    runtime.__dict__["engine"] = replace(runtime.engine, broker=broker)
+    runtime.__dict__.pop("dispatch", None)
+
+    def down(*_):
+        raise BrokerError("down")
+
+    fn.schedules.put("minutely", "cron(* * * * ? *)", note, args=(SCHEDULED_TIME,), misfire=misfire)
+    advance(seconds=59)
+    runs.clear()
+    broker.on["send"] = down
+    clock.advance(seconds=2)
+    assert ScheduleTicker(runtime).tick() == 0
+    broker.on.clear()
+    advance(minutes=3)
+    assert [text for _, text in runs] == [f"2026-01-01T00:0{minute}:00Z" for minute in (1, 2, 3, 4)]
+
+
 # ---------------------------------------------------------------- nobody there
 
 
