@@ -3,7 +3,7 @@
 EventBridge replaces a schedule as a whole, so a single field that somebody edited there is enough for an update. A
 ticket is compared by what it says, for each sealing differs; what its arguments are is not shown. Three things are
 left as they are: a KMS key that was chosen there, a start that is still one of the schedule's times, and schedules in
-the group whose ticket no key of ours opens, or that have none: those are somebody else's.
+the group whose ticket no key of ours opens or is of another environment, or that have none: those are somebody else's.
 Pure: knows no network.
 """
 
@@ -81,6 +81,8 @@ def _step(wanted: Wanted, remote: Mapping[str, Any] | None, ring: KeyRing, now: 
     sealed = read_input(_input(remote), ring)
     if sealed is None and not _input(remote).startswith("fqs1."):
         return Step(act="foreign", name=wanted.name, why="it has this name and no ticket: choose another --group")
+    if sealed is not None and sealed[0].environment != wanted.ticket.environment:
+        return _of_another_environment(wanted.name, sealed[0], ": choose another --group")
     if wanted.members is None:
         return Step(act="delete", name=wanted.name, why="it is over")
     changes = _changes(wanted, remote, sealed, ring, now)
@@ -97,8 +99,12 @@ def _left_over(name: str, remote: Mapping[str, Any], ring: KeyRing, environment:
     if sealed is None:
         return Step(act="foreign", name=name, why="it has no ticket that a key of ours opens")
     if sealed[0].environment != environment:
-        return Step(act="foreign", name=name, why=f"its ticket is of environment {sealed[0].environment!r}")
+        return _of_another_environment(name, sealed[0])
     return Step(act="delete", name=name, why="it is not in the store")
+
+
+def _of_another_environment(name: str, ticket: Ticket, advice: str = "") -> Step:
+    return Step(act="foreign", name=name, why=f"its ticket is of environment {ticket.environment!r}{advice}")
 
 
 # ------------------------------------------------------------------ one schedule

@@ -203,6 +203,20 @@ def test_what_is_not_in_the_store_is_deleted_when_asked_and_others_never(sync, a
     assert names == {"morning", "theirs", "foreign"}
 
 
+@pytest.mark.parametrize("options", [(), ("--prune",)])
+def test_another_environment_that_shares_a_group_and_the_keys_keeps_its_schedules(sync, aws, monkeypatch, options):
+    lines(sync())
+    before = aws.get("morning")["Target"]["Input"]
+    theirs = aws.settings["FNQUEUE_ENVIRONMENT"]
+    monkeypatch.setenv("FNQUEUE_ENVIRONMENT", "staging")
+    monkeypatch.setenv("FNQUEUE_STORE_URL", "sqlite:///staging.db")
+    forget()
+    told = lines(sync("--group", aws.group, *options))
+    why = f"its ticket is of environment {theirs!r}: choose another --group"
+    assert told[2:] == [f"? daily: left alone ({why})", f"? morning: left alone ({why})", "0 unchanged"]
+    assert aws.get("morning")["Target"]["Input"] == before
+
+
 def test_after_a_key_rotation_tickets_are_sealed_anew(sync, aws, fnqueue, monkeypatch):
     lines(sync())
     monkeypatch.setenv("FNQUEUE_KEYS", f"accept:{aws.settings['FNQUEUE_KEYS']},primary:{new_key()}")
