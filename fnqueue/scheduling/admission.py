@@ -137,7 +137,8 @@ class Admission:
         entry = read_entry(found.data)
         if entry is None:
             raise EnvelopeError("TASK_NOT_SERVED", f"a later version of fnqueue wrote schedule {name!r}")
-        if fire.ticket.revision < entry.revision:
+        # Another one, not only an older one: after a deletion, the clock of whoever puts it anew may be behind.
+        if fire.ticket.revision != entry.revision:
             raise EnvelopeError(
                 "REVOKED",
                 f"schedule {name!r} was changed since: run fnqueue schedule sync --to eventbridge",

@@ -458,6 +458,21 @@ def test_nor_does_a_deleted_one_even_if_it_is_put_anew(fn, note, bridge, hourly,
     ]
 
 
+def test_nor_where_the_clock_of_whoever_puts_it_anew_is_behind(fn, note, bridge, hourly, drain, runs, clock):
+    now = clock.now()
+    fn.schedules.delete("hourly")
+    clock.jump(START.timestamp() - 10 - now)
+    fn.schedules.put("hourly", "cron(0 * * * ? *)", note, args=("changed",))
+    anew = bridge.input("hourly")
+    clock.jump(now - clock.now())
+    bridge.send(hourly, NOW)
+    drain()
+    assert (runs, bridge.refused) == ([], [("REVOKED", "deleted")])
+    bridge.send(anew, NOW)
+    drain()
+    assert [text for _, text in runs] == ["changed"]
+
+
 def test_an_older_revision_is_refused_and_the_present_one_runs(fn, note, bridge, hourly, drain, runs):
     fn.schedules.put("hourly", "cron(0 * * * ? *)", note, args=("changed",))
     now = bridge.input("hourly")
