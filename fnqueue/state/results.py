@@ -222,6 +222,7 @@ class Results:
         today = int(self._clock.now() // _DAY_SECONDS)
         day, before = _position(cursor) if cursor is not None else (today, None)
         chosen = tuple(groups)
+        day = min(day, today)  # a cursor comes from a url: days to come have nothing, and there are millions of them
         found: list[Record] = []
         while day > today - days and len(found) <= limit:
             found += self._of_day(day, before, limit + 1 - len(found), chosen)

@@ -11,7 +11,7 @@ from fnqueue import quotas
 from fnqueue.clock import ManualClock, to_datetime
 from fnqueue.errors import TaskError
 from fnqueue.state.results import KEEP_SECONDS_MIN, RESULT_TOO_LARGE, Results, TaskRecord
-from fnqueue.store.base import Record, Store
+from fnqueue.store.base import Page, Record, Store
 
 DAY = 86_400
 ERROR = TaskError("shop.errors.CardDeclined", "card of Ada declined", ("File a, line 1", "File b, line 2"))
@@ -479,6 +479,22 @@ def test_pages_hold_while_tasks_go_on(results: Results, store: Store, clock: Man
 def test_a_cursor_that_the_table_did_not_give_is_refused(results: Results, cursor: str) -> None:
     with pytest.raises(ValueError, match="cursor"):
         results.recent(cursor=cursor)
+
+
+def test_a_cursor_of_days_to_come_begins_today_and_does_not_look_through_all_of_them(
+    results: Results, store: Store, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(store, results.succeeded(call(clock), b"1", keep_seconds=60))
+    left = iter(range(1_000))
+
+    def query(*args: Any, **options: Any) -> Page:
+        assert next(left, None) is not None, "it looks through all of them"
+        return real(*args, **options)
+
+    real = store.query
+    monkeypatch.setattr(store, "query", query, raising=False)
+    page = results.recent(cursor="9999999 9999999999999 x", days=2)
+    assert [each.state for each in page.records] == ["SUCCESS"]
 
 
 @pytest.mark.parametrize("limit", [0, 501])
