@@ -53,8 +53,8 @@ class Claims:
     ) -> Claim:
         """Who has the task's dedupe key: this call, or one before it. Raises StoreMissing.
 
-        What `waits` for a commit may never be sent. So it takes no key before it leaves (`holder`): whoever comes with
-        the key meanwhile is the first, and is not told of a call that a rollback may take back.
+        What `waits` for a commit may never be sent. So it takes no key before it leaves (`forestalled`): whoever comes
+        with the key meanwhile is the first, and is not told of a call that a rollback may take back.
         """
         if self._dedupe is None:
             raise StoreMissing(f"{task.name}: dedupe=")
@@ -80,14 +80,32 @@ class Claims:
             return claim
         winner = call_id
         if not self._dedupe.confirm(claim.key, call_id, until=min(claim.until, now + CLAIM_SECONDS)):
-            winner = self._dedupe.claim(claim.key, call_id, until=claim.until, lease_seconds=CLAIM_SECONDS)
+            winner = self._claim(self._dedupe, claim, call_id)
         return Claim(claim.key, winner, claim.until, now + CLAIM_SECONDS / 2)
 
-    def holder(self, claim: Claim | None, call_id: str) -> str:
-        """After a wait: the id of the call that has the key, which is this one if it may be sent."""
-        if claim is None or self._dedupe is None or claim.winner != call_id:
-            return call_id
-        return self._dedupe.claim(claim.key, call_id, until=claim.until, lease_seconds=CLAIM_SECONDS)
+    def forestalled(self, calls: Iterable[Claimant]) -> tuple[dict[str, str], dict[str, FnQueueError]]:
+        """After a wait: of those whose key another call has by now, the id of that one; the others have theirs, but
+        for those that could not be asked for, each with the store's error. Once it failed it is not waited for again.
+        """
+        instead: dict[str, str] = {}
+        unsure: dict[str, FnQueueError] = {}
+        failed: FnQueueError | None = None
+        for call in calls:
+            if call.claim is None or self._dedupe is None or call.claim.winner != call.id:
+                continue
+            if failed is None:
+                try:
+                    holder = self._claim(self._dedupe, call.claim, call.id)
+                except FnQueueError as error:
+                    failed = error
+            if failed is not None:
+                unsure[call.id] = failed
+            elif holder != call.id:
+                instead[call.id] = holder
+        return instead, unsure
+
+    def _claim(self, dedupe: Dedupe, claim: Claim, call_id: str) -> str:
+        return dedupe.claim(claim.key, call_id, until=claim.until, lease_seconds=CLAIM_SECONDS)
 
     def settle(self, calls: Iterable[Claimant], *, unsent: Container[str] = ()) -> None:
         """Hold their keys for good; let the next calls have those of the `unsent`. Raises nothing.

@@ -306,10 +306,9 @@ class Dispatch:
         claims = [(call, self._claims.renewed(call.claim, call.id)) for call in calls]
         return [call if claim is call.claim else structs.replace(call, claim=claim) for call, claim in claims]
 
-    def forestalled(self, calls: Sequence[Prepared]) -> dict[str, str]:
-        """Of calls that were held: those whose dedupe key another call has by now, each with the id of that one."""
-        holders = {call.id: self._claims.holder(call.claim, call.id) for call in calls}
-        return {id_: holder for id_, holder in holders.items() if holder != id_}
+    def forestalled(self, calls: Sequence[Prepared]) -> tuple[dict[str, str], dict[str, FnQueueError]]:
+        """Of calls that were held: see `Claims.forestalled`."""
+        return self._claims.forestalled(calls)
 
     def _send(self, todo: Sequence[Prepared]) -> list[tuple[Prepared, Exception]]:
         late = [call for call in todo if call.parked_until is not None]

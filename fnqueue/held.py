@@ -16,7 +16,7 @@ from typing import Protocol
 
 from fnqueue.broker.names import binding
 from fnqueue.dispatch import Dispatch, Prepared
-from fnqueue.errors import SendAfterCommitFailed
+from fnqueue.errors import FnQueueError, SendAfterCommitFailed
 from fnqueue.events import CallDropped, CallHeld, Events
 from fnqueue.task.handle import HoldState
 
@@ -47,6 +47,7 @@ class Held:
         self._state: HoldState = "held"
         self._failed: frozenset[str] = frozenset()
         self._instead: dict[str, str] = {}
+        self.unsure: list[tuple[Prepared, FnQueueError]] = []
         self._lock = threading.Lock()
 
     def tell(self) -> None:
@@ -86,12 +87,14 @@ class Held:
 
     def wanted(self) -> Sequence[Prepared]:
         """What is still to be sent. Where another call has the dedupe key by now it is as if that one had come first:
-        handles turn to that one."""
-        self._instead = self.dispatch.forestalled(self.calls)
+        handles turn to that one. Where that could not be asked the call is in `unsure`: sent, it might be the second.
+        """
+        self._instead, unsure = self.dispatch.forestalled(self.calls)
         for call in self.calls:
             if call.id in self._instead:
                 self._tell_dropped(call, f"{self._instead[call.id]} has its dedupe key")
-        return [call for call in self.calls if call.id not in self._instead]
+        self.unsure = [(call, unsure[call.id]) for call in self.calls if call.id in unsure]
+        return [call for call in self.calls if call.id not in self._instead and call.id not in unsure]
 
     def lose(self, call: Prepared, error: Exception) -> None:
         self._failed |= {call.id}
@@ -116,6 +119,7 @@ def release_all(held: Iterable[Held]) -> None:
         owners |= {call.id: each for call in each.calls}
         try:
             sends.setdefault(each.dispatch, []).extend(each.wanted())
+            failed += each.unsure
         except Exception as error:
             failed += _unsent(each.calls, error)
     for dispatch, calls in sends.items():

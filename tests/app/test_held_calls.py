@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from fnqueue import NotYetSent
-from fnqueue.errors import BrokerError, SendAfterCommitFailed
+from fnqueue.errors import BrokerError, DatabaseError, SendAfterCommitFailed
 from fnqueue.events import CallDeferred, CallDropped, CallHeld
 from fnqueue.held import Held, release_all
+from fnqueue.state.dedupe import Dedupe
 from tests.execution.helpers import Failing
 
 
@@ -251,6 +252,26 @@ def test_two_calls_with_one_dedupe_key_in_one_transaction_run_as_one(transaction
     drain()
     assert seen == [1]
     assert (first.result(), second.result(), second.id) == (1, 1, first.id)
+
+
+def test_a_store_that_cannot_be_asked_for_a_dedupe_key_at_the_commit_keeps_back_no_call_without_one(
+    fn, transactions, note, drain, seen
+):
+    def gone(*_, **__):
+        raise DatabaseError("the store is gone")
+
+    store = Failing(fn.runtime().engine.store)
+    fn.runtime().__dict__["dedupe"] = Dedupe(store, fn.runtime().clock)
+    transactions.begin()
+    with fn.batch():
+        note.defer(1)
+        keyed = note.using(dedupe="k").defer(2)
+        note.defer(3)
+    store.on["put"] = gone
+    with pytest.raises(SendAfterCommitFailed, match=f"but call {keyed.id} could not be sent: the store is gone"):
+        transactions.commit()
+    drain()
+    assert sorted(seen) == [1, 3]
 
 
 def test_the_handle_of_an_earlier_call_with_the_key_can_be_waited_for_in_a_transaction(transactions, note, drain):
