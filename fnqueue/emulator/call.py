@@ -14,6 +14,7 @@ from fnqueue.emulator.desk import Desk
 
 _SCOPE = re.compile(r"Credential=([^/,\s]{1,128})/[^/,\s]{0,32}/([a-z0-9-]{1,40})/([a-z0-9-]{1,40})/")
 _ACCOUNT = re.compile(r"[0-9]{12}")
+_URL_MAX = 2048
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
 
@@ -63,6 +64,8 @@ def origin_of(host: str, otherwise: str) -> str:
 
 
 def queue_url_path(queue_url: str) -> str:
+    if len(queue_url) > _URL_MAX:  # no queue's, and `urlsplit` remembers a hundred of what it was given
+        return ""
     try:
         return urlsplit(queue_url).path
     except ValueError:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from fnqueue.broker.embedded.service import QueueService
 from fnqueue.clock import Clock
 from fnqueue.database import Connection, Database
+from fnqueue.errors import BrokerRefused
 
 T = TypeVar("T")
 
@@ -53,7 +54,10 @@ class Desk:
         """What `work` returns, once it is durable. Raises what it raises."""
         future: asyncio.Future[T] = self._loop.create_future()
         self._orders.put(_Order(work, future))
-        return await future
+        try:
+            return await future
+        finally:
+            del future  # its error knows this frame: a circle, as in `_outcome`
 
     def close(self) -> None:
         """Does what was asked for, and nothing more."""
@@ -165,5 +169,8 @@ class Desk:
 def _outcome(work: Callable[[], Any]) -> _Outcome:
     try:
         return _Outcome(work())
+    except BrokerRefused as error:
+        # Its frames know the orders, and these the error: a circle that keeps megabytes until a collection.
+        return _Outcome(error=error.with_traceback(None))
     except Exception as error:
         return _Outcome(error=error)

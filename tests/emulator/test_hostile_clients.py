@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import time
 import weakref
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 import pytest
 
-from fnqueue.broker.embedded.service import QueueService
+from fnqueue.broker.embedded.service import Address, QueueService
 from fnqueue.clock import ManualClock
 from fnqueue.database import Database
 from fnqueue.emulator import browsers
+from fnqueue.emulator import call as calls
 from fnqueue.emulator.desk import Desk
 from fnqueue.emulator.http import Request
+from fnqueue.errors import BrokerRefused
 from tests.emulator.clients import http_call, json_call, put, signed, take
 
 PURGE = "/?Action=PurgeQueue&QueueUrl=orders"
@@ -121,20 +125,51 @@ class Name(str):
     """Can be seen to vanish."""
 
 
-def test_waiting_on_a_queue_that_is_not_there_keeps_nothing_of_its_name() -> None:
-    async def stand_and_leave() -> None:
+def keeps_nothing(use: Callable[[Desk, QueueService, Name], Awaitable[None]]) -> bool:
+    """Whether a name is gone once a desk was used with it, without a collection."""
+
+    async def run() -> bool:
         database, clock = Database(None), ManualClock()
-        desk = Desk(database, QueueService(database, clock=clock), clock)
+        service = QueueService(database, clock=clock)
+        desk = Desk(database, service, clock)
         name = Name("a name as long as a request")
-        desk.leave(name, desk.stand(name), passes_on=False)
+        await use(desk, service, name)
+        await desk.do(lambda: None)  # the engine's thread has let go of what it did before
         seen = weakref.ref(name)
         del name
-        gc.collect()
-        assert seen() is None
+        gone = seen() is None
         await asyncio.to_thread(desk.close)
         database.close()
+        return gone
 
-    asyncio.run(stand_and_leave())
+    gc.disable()
+    try:
+        return asyncio.run(run())
+    finally:
+        gc.enable()
+
+
+def test_waiting_on_a_queue_that_is_not_there_keeps_nothing_of_its_name() -> None:
+    async def stand_and_leave(desk: Desk, service: QueueService, name: Name) -> None:
+        desk.leave(name, desk.stand(name), passes_on=False)
+
+    assert keeps_nothing(stand_and_leave)
+
+
+def test_a_queue_url_of_megabytes_is_no_queues_and_is_not_remembered() -> None:
+    url = Name("http://127.0.0.1/111111111111/" + "a" * 5000)
+    assert calls.queue_url_path(url) == ""
+    seen = weakref.ref(url)
+    del url
+    assert seen() is None
+
+
+def test_a_refused_request_is_let_go_at_once() -> None:
+    async def look_up(desk: Desk, service: QueueService, name: Name) -> None:
+        with contextlib.suppress(BrokerRefused):
+            await desk.do(lambda: service.look_up(Address("us-east-1", "1" * 12, name)))
+
+    assert keeps_nothing(look_up)
 
 
 # ------------------------------------------------------------------ what follows a chunked body
