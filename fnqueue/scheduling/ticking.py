@@ -24,6 +24,8 @@ from fnqueue.state.schedules import Kept
 
 #: Half of GRACE_SECONDS: a time that one failed, or died with, is tried again before it counts as missed.
 LEASE_SECONDS: Final = 30.0
+#: Schedules that one tick looks at; the next goes on. Between two, parked messages are sent.
+MOST_AT_ONCE: Final = 1000
 #: Such a fire cannot be made good by trying again: its time is given up, and said to be.
 _FINAL: Final = (ArgumentError, PolicyDenied, OptionInvalid)
 _log = logging.getLogger("fnqueue.schedule")
@@ -40,7 +42,7 @@ class ScheduleTicker:
 
     def tick(self) -> int:
         """Fire what is due; how many calls were sent. Raises a store's errors."""
-        fired = 0
+        fired = looked_at = 0
         for record in self._kept.due(self._runtime.clock.now()):
             kept = self._kept.open(record)
             entry = read_entry(kept.data) if kept is not None else None
@@ -48,6 +50,9 @@ class ScheduleTicker:
             if kept is None or entry is None or self._runtime.registry.find(entry.schedule.task) is None:
                 continue
             fired += self._look_at(kept, entry)
+            looked_at += 1  # what is left to others is not counted: it stays due, and would hide what is ours
+            if looked_at == MOST_AT_ONCE:
+                break
         return fired
 
     def _look_at(self, kept: Kept, entry: Entry) -> int:

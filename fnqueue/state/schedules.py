@@ -95,10 +95,10 @@ class KeptSchedules:
 
     # ---------------------------------------------------------------- due
 
-    def due(self, now: float, limit: int = _PAGE) -> list[Record]:
-        """Up to `limit` that must be looked at, the most overdue first. What `open` and `claim` take."""
-        shards = (self._store.query(KIND, f"due {n}", sort_to=_sort(now + 0.001), limit=limit).records for n in _all())
-        return list(heapq.merge(*shards, key=lambda record: record.sort))[:limit]
+    def due(self, now: float) -> Iterator[Record]:
+        """All that must be looked at, the most overdue first, read by pages. What `open` takes."""
+        shards = (self._of(f"due {n}", sort_to=_sort(now + 0.001)) for n in _all())
+        return heapq.merge(*shards, key=lambda record: record.sort)
 
     def next_due(self) -> float | None:
         firsts = [record.sort for n in _all() for record in self._store.query(KIND, f"due {n}", limit=1).records]
@@ -124,10 +124,10 @@ class KeptSchedules:
 
     # ---------------------------------------------------------------- helpers
 
-    def _of(self, bucket: str) -> Iterator[Record]:
+    def _of(self, bucket: str, *, sort_to: str | None = None) -> Iterator[Record]:
         cursor: str | None = None
         while True:
-            page = self._store.query(KIND, bucket, limit=_PAGE, cursor=cursor)
+            page = self._store.query(KIND, bucket, sort_to=sort_to, limit=_PAGE, cursor=cursor)
             yield from page.records
             cursor = page.cursor
             if cursor is None:

@@ -532,6 +532,19 @@ def test_a_schedule_whose_task_is_not_here_is_left_to_whoever_has_it(fn, note, c
     assert ScheduleTicker(fn.runtime()).tick() == 1
 
 
+def test_a_thousand_overdue_schedules_of_another_application_do_not_hide_ours(fn, note, clock):
+    @fn.task(name="theirs", policy=from_schedule)
+    def theirs() -> None: ...
+
+    for number in range(1001):
+        fn.schedules.put(f"s{number}", "cron(0 * * * ? *)", theirs)
+    fn.registry._tasks.pop("theirs")
+    fn.schedules.put("ours", "cron(30 * * * ? *)", note)
+    clock.advance(minutes=30)
+    assert ScheduleTicker(fn.runtime()).tick() == 1
+    assert fn.schedules.get("ours").last_at == START + timedelta(minutes=30)
+
+
 def test_a_thousand_schedules_cost_a_tick_no_more_than_a_query_per_shard(fn, note, clock):
     for number in range(1000):
         fn.schedules.put(f"s{number}", "cron(0 0 1 7 ? *)", note)
@@ -551,7 +564,7 @@ def test_a_schedule_of_the_far_future_is_not_looked_at_before(fn, note, advance)
     before = kept.get("far"), kept.get("farther")
     advance(seconds=5)
     assert (kept.get("far"), kept.get("farther")) == before
-    assert kept.due(fn.runtime().clock.now()) == []
+    assert list(kept.due(fn.runtime().clock.now())) == []
     assert kept.next_due() > fn.runtime().clock.now()
 
 
