@@ -239,7 +239,9 @@ class Runtime:
         from fnqueue.state.schedules import KeptSchedules  # not at the top: few processes have to do with schedules
 
         store = self.engine.store
-        return KeptSchedules(store, self.clock, self._seal_schedule, self._unseal_schedule) if store else None
+        if store is None:
+            return None
+        return KeptSchedules(store, self.clock, self.settings.environment, self._seal_schedule, self._unseal_schedule)
 
     @made_once
     def dedupe(self) -> Dedupe | None:

@@ -1,4 +1,4 @@
-"""Schedules as the store keeps them: sealed, by name, each with the moment at which somebody must look at it.
+"""Schedules as the store keeps them: sealed, by environment and name, each with the moment at which to look at it.
 
 Only that moment is in the clear, as a place in an index; what is written there decides nothing but when it is looked
 at. Due ones are a range in a few shards. To claim one is to move it behind the end of a lease, under its version:
@@ -44,33 +44,37 @@ class KeptSchedules:
         self,
         store: Store,
         clock: Clock,
+        environment: str,
         seal: Callable[[str, bytes], bytes],
         unseal: Callable[[str, bytes], bytes],
     ) -> None:
+        """`environment`: several may share a store, each with schedules of its own under the same names."""
         self._store, self._clock, self._seal, self._unseal = store, clock, seal, unseal
+        self._before = f"{environment} "  # what ids and buckets begin with
+        self._due = [f"{self._before}due {shard}" for shard in range(_SHARDS)]
+        self._resting = f"{self._before}{_RESTING}"
 
     def get(self, name: str) -> Kept | None:
         """None too for one that no key of ours sealed."""
-        record = self._store.get(KIND, name)
+        record = self._store.get(KIND, self._before + name)
         return self._opened(record) if record is not None else None
 
     def is_there(self, name: str) -> bool:
         """Whether there is a record, whoever sealed it."""
-        return self._store.get(KIND, name) is not None
+        return self._store.get(KIND, self._before + name) is not None
 
     def all(self) -> list[Kept]:
         """By name."""
-        buckets = [_RESTING, *(f"due {shard}" for shard in range(_SHARDS))]
-        found = (self._opened(record) for bucket in buckets for record in self._of(bucket))
+        found = (self._opened(record) for bucket in (self._resting, *self._due) for record in self._of(bucket))
         return sorted((each for each in found if each is not None), key=lambda each: each.name)
 
     def put(self, name: str, data: bytes, *, due: float | None, over: Kept | None = None) -> bool:
         """`over`: what it is to replace; None: there must be none. False: somebody else was faster."""
         record = Record(
             kind=KIND,
-            id=name,
+            id=self._before + name,
             fields={"sealed": self._seal(name, data)},
-            bucket=_RESTING if due is None else f"due {zlib.crc32(name.encode()) % _SHARDS}",
+            bucket=self._resting if due is None else self._due[zlib.crc32(name.encode()) % _SHARDS],
             sort=_sort(due or 0),
         )
         try:
@@ -81,7 +85,7 @@ class KeptSchedules:
 
     def replace_unreadable(self, name: str, data: bytes, *, due: float | None) -> bool:
         """Over a record that no key of ours sealed."""
-        record = self._store.get(KIND, name)
+        record = self._store.get(KIND, self._before + name)
         if record is None or self._opened(record) is not None:
             return False
         return self.put(name, data, due=due, over=Kept(name=name, data=b"", due=None, sealed=b"", record=record))
@@ -89,7 +93,7 @@ class KeptSchedules:
     def delete(self, kept: Kept) -> bool:
         """False: it was changed meanwhile."""
         try:
-            return self._store.delete(KIND, kept.name, if_version=kept.record.version)
+            return self._store.delete(KIND, kept.record.id, if_version=kept.record.version)
         except VersionConflict:
             return False
 
@@ -97,11 +101,11 @@ class KeptSchedules:
 
     def due(self, now: float) -> Iterator[Record]:
         """All that must be looked at, the most overdue first, read by pages. What `open` takes."""
-        shards = (self._of(f"due {n}", sort_to=_sort(now + 0.001)) for n in _all())
+        shards = (self._of(bucket, sort_to=_sort(now + 0.001)) for bucket in self._due)
         return heapq.merge(*shards, key=lambda record: record.sort)
 
     def next_due(self) -> float | None:
-        firsts = [record.sort for n in _all() for record in self._store.query(KIND, f"due {n}", limit=1).records]
+        firsts = [record.sort for bucket in self._due for record in self._store.query(KIND, bucket, limit=1).records]
         return int(min(firsts)) / 1000 if firsts else None
 
     def open(self, record: Record) -> Kept | None:
@@ -135,18 +139,15 @@ class KeptSchedules:
 
     def _opened(self, record: Record) -> Kept | None:
         sealed = record.fields.get("sealed")
-        if not isinstance(sealed, bytes):
+        if not isinstance(sealed, bytes) or not record.id.startswith(self._before):
             return None
+        name = record.id.removeprefix(self._before)
         try:
-            data = self._unseal(record.id, sealed)
+            data = self._unseal(name, sealed)
         except EnvelopeError:
             return None
-        due = None if record.bucket == _RESTING else int(record.sort) / 1000
-        return Kept(name=record.id, data=data, due=due, sealed=sealed, record=record)
-
-
-def _all() -> range:
-    return range(_SHARDS)
+        due = None if record.bucket == self._resting else int(record.sort) / 1000
+        return Kept(name=name, data=data, due=due, sealed=sealed, record=record)
 
 
 def _sort(unix_seconds: float) -> str:

@@ -505,10 +505,12 @@ def test_whoever_can_write_to_the_store_but_has_no_key_makes_nothing_run(fn, not
     store = runtime.engine.store
     sooner = {"kind": "schedule", "bucket": kept.record.bucket, "sort": "0000000000000"}
     base = type(kept.record)
-    store.put(base(id="yearly", fields={"sealed": kept.sealed}, **sooner))  # looked at too soon
-    store.put(base(id="copied", fields={"sealed": kept.sealed}, **sooner))  # under another name
-    store.put(base(id="made-up", fields={"sealed": b"\x01" + b"x" * 80}, **sooner))
-    store.put(base(id="empty", fields={}, **sooner))
+    store.put(base(id=kept.record.id, fields={"sealed": kept.sealed}, **sooner))  # looked at too soon
+    store.put(base(id="default copied", fields={"sealed": kept.sealed}, **sooner))  # under another name
+    store.put(base(id="default made-up", fields={"sealed": b"\x01" + b"x" * 80}, **sooner))
+    store.put(base(id="default empty", fields={}, **sooner))
+    store.put(base(id="yearly", fields={"sealed": kept.sealed}, **sooner))  # of no environment
+    assert [each.name for each in fn.schedules.list()] == ["yearly"]
     drain()
     assert runs == []
     clock.advance(days=181)
@@ -522,6 +524,26 @@ def test_a_schedule_of_another_environment_is_not_read(fn, note):
     runtime.settings = replace(runtime.settings, environment="staging")
     assert fn.schedules.list() == []
     assert ScheduleTicker(runtime).tick() == 0
+
+
+def test_two_environments_on_one_store_keep_schedules_of_one_name_apart(tmp_path):
+    key, apps = new_key(), []
+    for environment in ("prod", "staging"):
+        fn = FnQueue(
+            url=f"sqlite:///{tmp_path}/{environment}.db",
+            store_url=f"sqlite:///{tmp_path}/records.db",
+            environment=environment,
+            keys=key,
+        )
+        fn.schedules.put("nightly", "rate(1 day)", fn.task(name="note", policy=from_schedule)(lambda: None))
+        apps.append(fn)
+    prod, staging = (fn.schedules for fn in apps)
+    staging.pause("nightly")
+    assert [each.state for each in prod.list()] == ["ENABLED"]
+    assert [each.state for each in staging.list()] == ["PAUSED"]
+    assert ScheduleTicker(apps[0].runtime()).tick() == 1
+    staging.delete("nightly")
+    assert prod.get("nightly").last_at is not None
 
 
 def test_a_schedule_whose_task_is_not_here_is_left_to_whoever_has_it(fn, note, clock):
