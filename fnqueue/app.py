@@ -33,7 +33,7 @@ from fnqueue.task.task import Task, check_function, with_wire_options
 from fnqueue.workflow.signature import Signature
 
 if TYPE_CHECKING:
-    from fnqueue.dispatch import Prepared
+    from fnqueue.dispatch.calls import Prepared
     from fnqueue.held import Held, Transaction
     from fnqueue.runtime import Runtime
     from fnqueue.scheduling.book import ScheduleBook

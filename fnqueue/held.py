@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from fnqueue.broker.names import binding
-from fnqueue.dispatch import Dispatch, Prepared
+from fnqueue.dispatch.calls import Prepared
+from fnqueue.dispatch.dispatch import Dispatch
 from fnqueue.errors import FnQueueError, SendAfterCommitFailed
 from fnqueue.events import CallDropped, CallHeld, Events
 from fnqueue.task.handle import HoldState

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from fnqueue import policies, quotas
 from fnqueue.backends import Engine, connect, sqlite_path, url_faults
 from fnqueue.clock import Clock, SystemClock
-from fnqueue.dispatch import Dispatch, Prepared, SendPowers
+from fnqueue.dispatch.calls import Prepared, SendPowers
+from fnqueue.dispatch.dispatch import Dispatch
 from fnqueue.errors import KeyInvalid, SettingsInvalid
 from fnqueue.events import Events
 from fnqueue.forks import ProcessLock, made_once

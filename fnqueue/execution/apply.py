@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fnqueue import codec
 from fnqueue.broker.base import Message, Receipt
 from fnqueue.clock import Clock, to_datetime
-from fnqueue.dispatch import Prepared
+from fnqueue.dispatch.calls import Prepared
 from fnqueue.errors import TaskError
 from fnqueue.execution.coroutines import serve
 from fnqueue.execution.delivery import Delivery

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from fnqueue.broker.names import binding, logical
 from fnqueue.clock import to_datetime
-from fnqueue.dispatch import Prepared
+from fnqueue.dispatch.calls import Prepared
 from fnqueue.errors import (
     ArgumentError,
     EnvelopeError,

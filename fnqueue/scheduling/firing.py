@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from fnqueue.dispatch import Prepared, Tick
+from fnqueue.dispatch.calls import Prepared, Tick
 from fnqueue.errors import EnvelopeError
 from fnqueue.runtime import Runtime
 from fnqueue.schedule.due import latest

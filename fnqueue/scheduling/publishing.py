@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from fnqueue.broker.names import binding, is_fifo
 from fnqueue.clock import to_datetime
-from fnqueue.dispatch import group_of
+from fnqueue.dispatch.entries import group_of
 from fnqueue.errors import OptionInvalid
 from fnqueue.runtime import Runtime
 from fnqueue.schedule.difference import Wanted

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fnqueue.app import FnQueue
-from fnqueue.dispatch import Prepared
+from fnqueue.dispatch.calls import Prepared
 from fnqueue.errors import ArgumentError, NotATask
 from fnqueue.events import CallDeferred, CallDropped, CallHeld
 from fnqueue.middleware import Middleware, OutgoingCall, SendNext

@@ -25,7 +25,7 @@ from django_fnqueue.transactions import current_transaction
 from fnqueue import errors
 from fnqueue.app import FnQueue as CoreFnQueue
 from fnqueue.context import running
-from fnqueue.dispatch import Prepared
+from fnqueue.dispatch.calls import Prepared
 from fnqueue.errors import OptionInvalid
 from fnqueue.runtime import Runtime
 from fnqueue.security.principal import ANONYMOUS, Principal

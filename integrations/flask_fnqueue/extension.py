@@ -19,7 +19,7 @@ from flask_fnqueue.contexts import in_request
 from flask_fnqueue.principals import login_principal, principal_of, uses_flask_login
 from flask_fnqueue.state import EXTENSION, FlaskState
 from fnqueue.app import FnQueue as CoreFnQueue
-from fnqueue.dispatch import Prepared
+from fnqueue.dispatch.calls import Prepared
 from fnqueue.errors import AppNotFound, OptionInvalid
 from fnqueue.runtime import Runtime
 from fnqueue.security.principal import Principal

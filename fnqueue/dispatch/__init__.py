@@ -1,0 +1,1 @@
+"""A call made in a view: checked, authorised, sealed, and sent."""

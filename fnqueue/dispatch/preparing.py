@@ -1,0 +1,189 @@
+"""A call becomes a sealed entry, in steps that have no effect, so that a refusal leaves nothing behind.
+
+check arguments -> principal -> policy (defer phase) -> middleware -> seal. Last, and only then, its dedupe key is
+claimed. Knows no framework: who is asking, and whether a transaction is open, are handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fnqueue.broker.names import binding
+from fnqueue.claims import Claims
+from fnqueue.clock import to_datetime
+from fnqueue.dispatch.calls import Prepared, SendPowers, Tick
+from fnqueue.dispatch.entries import Entries
+from fnqueue.errors import ArgumentsDoNotFit, MessageTooLarge, OptionInvalid, PolicyDenied, PolicyUndecided
+from fnqueue.events import CallDenied
+from fnqueue.middleware import OutgoingCall, around_send
+from fnqueue.security.envelope import seal
+from fnqueue.security.ids import new_id
+from fnqueue.security.policy import PolicyContext
+from fnqueue.security.principal import Principal
+from fnqueue.task.options import MEANT, retry_of
+from fnqueue.task.task import Task
+
+Wire = tuple[tuple[Any, ...], dict[str, Any]]  # arguments as the codec makes them travel
+
+
+class Preparer:
+    """Safe between threads."""
+
+    def __init__(self, powers: SendPowers, entries: Entries, claims: Claims) -> None:
+        self._powers, self._entries, self._claims = powers, entries, claims
+
+    def prepare(
+        self,
+        task: Task[Any, Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        principal: Principal,
+        *,
+        hint: str,
+        tick: Tick | None = None,
+    ) -> Prepared:
+        """Everything but the send. `hint` is said when a policy denies and nobody is logged in."""
+        wire = self._check(task, args, kwargs)
+        self._authorise(task, args, kwargs, principal, hint)
+        if not self._powers.middleware:
+            call = OutgoingCall(task=task.name, args=args, kwargs=kwargs, queue=task.queue, principal=principal)
+            return self._seal(task, call, wire, tick)
+        return self._through_middleware(task, args, kwargs, principal, tick)
+
+    def _through_middleware(
+        self,
+        task: Task[Any, Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        principal: Principal,
+        tick: Tick | None,
+    ) -> Prepared:
+        sealed: list[Prepared] = []
+
+        def seal_changed(changed: OutgoingCall) -> Prepared:
+            wire = self._check(task, changed.args, changed.kwargs)
+            if _is_changed(changed, args, kwargs, principal):
+                self._authorise(task, changed.args, changed.kwargs, changed.principal, hint="")
+            sealed.append(self._seal(task, changed, wire, tick))
+            return sealed[-1]
+
+        call = OutgoingCall(task=task.name, args=args, kwargs=dict(kwargs), queue=task.queue, principal=principal)
+        try:
+            prepared = around_send(self._powers.middleware, seal_changed)(call)
+            if not isinstance(prepared, Prepared):
+                raise OptionInvalid(f"{task.name}: a middleware's send() must return what call_next returned")
+        except BaseException:
+            self._claims.settle(sealed, unsent={call.id for call in sealed})
+            raise
+        return prepared
+
+    def _check(self, task: Task[Any, Any, Any], args: Any, kwargs: Any) -> Wire:
+        try:
+            return task.binder.check(args, kwargs)
+        except ArgumentsDoNotFit as error:
+            raise _with_option_hint(error, task, kwargs) from None
+
+    def _authorise(self, task: Task[Any, Any, Any], args: Any, kwargs: Any, principal: Principal, hint: str) -> None:
+        powers = self._powers
+        context = PolicyContext(
+            phase="defer",
+            task=task.name,
+            args=task.binder.bound(args, kwargs),
+            principal=principal,
+            deferred_at=to_datetime(powers.clock.now()),
+        )
+        decision = powers.policy_of(task).decide(context)
+        if decision.verdict in ("allow", "skip"):
+            return
+        if decision.verdict == "error":
+            raise PolicyUndecided(
+                f"{task.name}: the policy could not decide: {decision.reason}. Nothing was sent.",
+                task=task.name,
+                reason=decision.reason,
+            )
+        powers.events.publish(CallDenied(task=task.name, principal_kind=principal.kind, reason=decision.reason))
+        text = f"{task.name} {decision.reason}"
+        if principal.kind == "anonymous":
+            text += hint
+        raise PolicyDenied(text, task=task.name, reason=decision.reason)
+
+    # ---------------------------------------------------------------- seal
+
+    def _seal(self, task: Task[Any, Any, Any], call: OutgoingCall, wire: Wire, tick: Tick | None) -> Prepared:
+        powers, options = self._powers, task.call_options
+        now = powers.clock.now() if tick is None or tick.made_at is None else tick.made_at
+        queue, delay = self._entries.physical_queue(task, call.queue), self._entries.delay(task, now)
+        not_before = now + delay if delay else None
+        expires = max(now, not_before or 0) + (options.expires_seconds or task.options.expires_seconds)
+        call_id = new_id(now) if tick is None else tick.id
+        ring = powers.keys()
+        sealed: dict[str, Any] = {"args": wire[0], "kwargs": wire[1], "p": call.principal.to_wire()}
+        if call.baggage:
+            sealed["bg"] = call.baggage
+        if tick is not None:
+            sealed["tk"] = [tick.schedule, tick.time, str(math.ceil(tick.until))]
+        if options.retry is not None:
+            sealed["ry"] = retry_of(options.retry).to_wire()
+        body = seal(
+            keyring=ring,
+            environment=powers.environment,
+            queue=binding(queue),
+            id=call_id,
+            task=task.name,
+            created_at=now,
+            not_before=not_before,
+            expires_at=expires,
+            principal_kind=call.principal.kind,
+            traceparent=call.traceparent,
+            sealed=sealed,
+        )
+        self._check_size(task, body, call)
+        entry, parked_until = self._entries.make(ring, task, queue, call_id, body, delay, now)
+        # Last: whatever is refused after it would hold the key.
+        claim = self._claims.take(ring, task, call_id, expires, powers.waits) if options.dedupe is not None else None
+        return Prepared(
+            id=call_id,
+            task=task.name,
+            queue=queue,
+            entry=entry,
+            expires_at=expires,
+            principal_kind=call.principal.kind,
+            delay_seconds=delay,
+            parked_until=parked_until,
+            claim=claim,
+        )
+
+    def _check_size(self, task: Task[Any, Any, Any], body: str, call: OutgoingCall) -> None:
+        limit = min(self._powers.max_body_bytes, self._powers.broker.max_body_bytes)
+        # What travels beside the body counts too: the generation, and its name and type.
+        if len(body) + 16 > limit:
+            raise MessageTooLarge(task=task.name, size=len(body), limit=limit, largest=_largest(call))
+
+
+def _with_option_hint(error: ArgumentsDoNotFit, task: Task[Any, Any, Any], kwargs: dict[str, Any]) -> ArgumentsDoNotFit:
+    slots, parameters = type(task.call_options).__slots__, task.binder.parameters
+    options = {MEANT.get(name, name): value for name, value in kwargs.items() if name not in parameters}
+    options = {name: value for name, value in options.items() if name in slots}
+    if not options:
+        return error
+    # Numbers only: a group may be somebody's e-mail address.
+    shown = ", ".join(f"{name}={value if isinstance(value, int | float) else '...'}" for name, value in options.items())
+    return ArgumentsDoNotFit(
+        f"{error} Options go in task.using({shown}).defer(...)", task=task.name, parameter=error.parameter
+    )
+
+
+def _is_changed(call: OutgoingCall, args: Any, kwargs: dict[str, Any], principal: Principal) -> bool:
+    """Whether a middleware made another call of it than the policy allowed. By identity: values may not compare."""
+    given, now = (*args, *kwargs.values()), (*call.args, *call.kwargs.values())
+    same = len(given) == len(now) and all(new is old for new, old in zip(now, given, strict=True))
+    return not same or call.kwargs.keys() != kwargs.keys() or call.principal != principal
+
+
+def _largest(call: OutgoingCall) -> str:
+    named = [(f"args[{i}]", value) for i, value in enumerate(call.args)] + list(call.kwargs.items())
+    if not named:
+        return "none"
+    name, value = max(named, key=lambda pair: len(str(pair[1])))
+    return f"{name} (about {len(str(value)):,} characters)"
