@@ -11,9 +11,10 @@ from fnqueue.broker.base import Message, Receipt
 from fnqueue.clock import Clock, to_datetime
 from fnqueue.dispatch.calls import Prepared
 from fnqueue.errors import TaskError
+from fnqueue.execution.admitting import Run
 from fnqueue.execution.coroutines import serve
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.execute import Executor, Run
+from fnqueue.execution.execute import Executor
 from fnqueue.execution.powers import no_async_scope, no_scope
 from fnqueue.outcome import DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
 from fnqueue.task.handle import Result

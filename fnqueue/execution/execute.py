@@ -12,53 +12,31 @@ import inspect
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fnqueue.broker.names import binding
-from fnqueue.clock import to_datetime
 from fnqueue.context import TaskContext, running
 from fnqueue.errors import (
     ArgumentError,
-    DeadLetter,
     EnvelopeError,
-    FnQueueError,
-    RetryLater,
     SoftTimeLimitExceeded,
-    TaskError,
     TaskRevoked,
 )
 from fnqueue.events import TaskStarted
+from fnqueue.execution.admitting import Admitter, Run, not_now
 from fnqueue.execution.coroutines import Runner
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.limits import SoftLimits
-from fnqueue.execution.lookback import look_back, recall
 from fnqueue.execution.opening import End, Opener, subject
 from fnqueue.execution.powers import Powers, WaitFor
 from fnqueue.execution.texts import error_text
+from fnqueue.execution.verdict import verdict
 from fnqueue.middleware import Middleware, around_execute
-from fnqueue.outcome import ENDED, UNKNOWN, DeadLettered, Failed, Outcome, Refused, Rescheduled, Succeeded
-from fnqueue.security.policy import PolicyContext
-from fnqueue.security.principal import Principal, service
-from fnqueue.task.options import Backoff
+from fnqueue.outcome import Failed, Outcome, Refused, Succeeded
 from fnqueue.task.task import Task
 
 if TYPE_CHECKING:
     import asyncio
-
-#: Refusals that end the call now, or once its grace is over.
-ENDS = ENDED | UNKNOWN | {"DECODE"}
-
-
-@dataclass(slots=True)
-class Run:
-    """A delivery that may run, with its decoded arguments."""
-
-    delivery: Delivery
-    task: Task[Any, Any, Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    retry: Backoff
 
 
 @dataclass(slots=True)
@@ -69,10 +47,11 @@ class Executor:
     revoked: frozenset[str] = frozenset()
     _limits: SoftLimits = field(init=False)
     _opener: Opener = field(init=False)
+    _admitter: Admitter = field(init=False)
 
     def __post_init__(self) -> None:
         self._limits = self.powers.limits or SoftLimits(self.powers.clock)
-        self._opener = Opener(self.powers)
+        self._opener, self._admitter = Opener(self.powers), Admitter(self.powers)
 
     # ---------------------------------------------------------------- the pipe
 
@@ -84,18 +63,18 @@ class Executor:
         except End as end:
             return end.outcome
         except EnvelopeError as error:
-            return self._refused(delivery, error.code, error.detail)
+            return self._admitter.refused(delivery, error.code, error.detail)
         except BaseException as error:
             # An engine that we asked, the door of the scope, or a mistake of ours: not an attempt of the task.
             _let_ctrl_c_through(error)
-            return _not_now(delivery, error_text(error))
+            return not_now(delivery, error_text(error))
 
     def _in_thread(self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any]) -> Outcome | Run:
         run: Run | None = None
         outcome: Outcome | None = None
         try:
             with self.powers.attempt(task), self.powers.scope(task):
-                run = admitted = self._admit(delivery, task, sealed)
+                run = admitted = self._admitter.admit(delivery, task, sealed)
                 if task.is_coroutine:
                     return run
                 outcome = self._wrapped(run, lambda context: self._call(admitted))
@@ -157,89 +136,8 @@ class Executor:
         task, sealed = self._opener.open(delivery)
         if delivery.id in self.revoked:
             delivery.principal = subject(sealed)
-            raise End(self._refused(delivery, "REVOKED", ""))
+            raise End(self._admitter.refused(delivery, "REVOKED", ""))
         return task, sealed
-
-    def _refused(self, delivery: Delivery, code: str, detail: str) -> Outcome:
-        """A refusal that ends the call takes up what earlier deliveries recorded: it may have ended before."""
-        try:
-            end = recall(delivery, self.powers) if delivery.id is not None and code in ENDS else None
-        except FnQueueError as error:
-            return _not_now(delivery, error_text(error))
-        return end or Refused(code, detail)
-
-    # ---------------------------------------------------------------- authorise
-
-    def _admit(self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any]) -> Run:
-        signed = Principal.from_wire(sealed["p"])
-        delivery.principal = f"{signed.kind}:{signed.id}"
-        try:
-            args, kwargs = task.binder.decode(sealed.get("args", []), sealed.get("kwargs", {}))
-        except ArgumentError as error:
-            raise End(self._refused(delivery, "DECODE", str(error))) from None
-        principal = self._authorise(delivery, task, signed, args, kwargs)
-        retry = task.retry.changed_by_wire(sealed["ry"]) if sealed.get("ry") else task.retry
-        end = look_back(delivery, task, self.powers)
-        if end is not None:
-            raise End(end)
-        delivery.context = self._context(delivery, task, principal, sealed)
-        return Run(delivery, task, args, kwargs, retry)
-
-    def _authorise(
-        self, delivery: Delivery, task: Task[Any, Any, Any], signed: Principal, args: Any, kwargs: Any
-    ) -> Principal:
-        try:
-            principal = self.powers.load_principal(signed)
-        except Exception as error:
-            raise End(_not_now(delivery, error_text(error))) from None
-        if principal is None:
-            raise End(self._refused(delivery, "DENIED", f"the {signed.kind} is gone or inactive"))
-        decision = self.powers.policy_of(task).decide(
-            PolicyContext(
-                phase="execute",
-                task=task.name,
-                args=task.binder.bound(args, kwargs),
-                principal=principal,
-                deferred_at=to_datetime(delivery.deferred_at),
-            )
-        )
-        if decision.verdict == "error":
-            raise End(_not_now(delivery, TaskError("PolicyUndecided", decision.reason)))
-        if decision.verdict != "allow":
-            raise End(self._refused(delivery, "DENIED", decision.reason))
-        if task.options.runs_as is not None:
-            return service(task.options.runs_as).through(delivery.principal or "")
-        return principal
-
-    def _context(
-        self, delivery: Delivery, task: Task[Any, Any, Any], principal: Principal, sealed: dict[str, Any]
-    ) -> TaskContext:
-        powers = self.powers
-        assert delivery.id is not None
-        return TaskContext(
-            id=delivery.id,
-            task=task.name,
-            attempt=delivery.attempt,
-            queue=binding(delivery.queue),
-            principal=principal,
-            deferred_at=delivery.deferred_at,
-            fence=delivery.fence,
-            clock=powers.clock,
-            deadline=lambda: delivery.receipt.deadline,
-            report=partial(self._report, delivery) if powers.results is not None and powers.write is not None else None,
-            extend=partial(powers.extend, delivery) if powers.extend is not None else None,
-            traceparent=delivery.traceparent,
-            baggage=sealed.get("bg"),
-        )
-
-    def _report(self, delivery: Delivery, done: float, total: float | None, message: str) -> None:
-        results, record = self.powers.results, delivery.record
-        assert results is not None and record is not None and self.powers.write is not None
-        if delivery.abandoned or delivery.lost:
-            return  # a STARTED after it was given back would look like a crash
-        written = self.powers.write(results.progressed(record, done, total, message))
-        if written is not None:
-            delivery.record = record.changed(version=written.version, state="STARTED", starts=max(1, record.starts))
 
     # ---------------------------------------------------------------- run
 
@@ -262,7 +160,7 @@ class Executor:
             try:
                 delivery.deleted = powers.delete_first(delivery)
             except Exception as error:
-                return _not_now(delivery, error_text(error))
+                return not_now(delivery, error_text(error))
             if not delivery.deleted:
                 return Refused("REPLAY", "elsewhere", retry_after_seconds=0)
         now = powers.clock.now()
@@ -333,37 +231,9 @@ class Executor:
         if self.powers.raised is not None:
             self.powers.raised(run.delivery, error)
         try:
-            return self._verdict(run, error)
+            return verdict(run, error, self.powers)
         except Exception as worse:  # a property of the task's own exception raised, say
             return Failed(error_text(worse))
-
-    def _verdict(self, run: Run, error: BaseException) -> Outcome:
-        delivery, options = run.delivery, run.task.options
-        if isinstance(error, RetryLater):
-            return self._later(run, error)
-        if isinstance(error, DeadLetter):
-            return DeadLettered(error.reason)
-        if isinstance(error, TaskRevoked) and delivery.revoked:
-            return Refused("REVOKED")
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            # Told by user code or by a signal that hit a pool thread: the task did not finish its work.
-            error = RuntimeError(f"the task raised {type(error).__name__}")
-        text = error_text(error)
-        # Crashes are counted apart (max_crashes): they use up no attempt.
-        tried = delivery.attempt - (delivery.record.crashes if delivery.record is not None else 0)
-        if run.retry.covers(error) and tried <= run.retry.attempts and not options.at_most_once:
-            wait = run.retry.seconds(max(1, tried), error, self.powers.draw)
-            if delivery.expires_at is None or self.powers.clock.now() + wait < delivery.expires_at:
-                return Rescheduled(wait, text)
-        return Failed(text, expected=isinstance(error, options.raises))
-
-    def _later(self, run: Run, error: RetryLater) -> Outcome:
-        delivery = run.delivery
-        if run.task.options.at_most_once:
-            return Failed(TaskError("RetryLater", "at_most_once=True: its message is deleted, so it cannot run again"))
-        if delivery.expires_at is not None and self.powers.clock.now() + error.delay_seconds >= delivery.expires_at:
-            return Failed(TaskError("RetryLater", f"due after the call expires ({error.delay_seconds:g} s)"))
-        return Rescheduled(error.delay_seconds, None, counts=not error.snooze)
 
 
 def _leave(delivery: Delivery) -> None:
@@ -376,9 +246,3 @@ def _let_ctrl_c_through(error: BaseException) -> None:
     # A worker runs tasks in other threads than the main one; `task.apply` in a shell does not.
     if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
         raise error
-
-
-def _not_now(delivery: Delivery, error: TaskError) -> Rescheduled:
-    """For what is not the message's fault, nor an attempt: again in 1 s, doubling to 15 min by deliveries."""
-    wait = float(min(900, 2 ** min(delivery.receipt.receive_count - 1, 10)))
-    return Rescheduled(wait, error, counts=False)

@@ -1,20 +1,17 @@
 """What an outcome means for store and broker, decided before anything is written. Pure but for reading the clock.
 
-A `Plan` is data: records, sends, and what becomes of the message. The table of outcomes in the design and the
+The table of outcomes in the design and the
 table of fates of refused messages are the two functions `plan` and `_refused`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from fnqueue import quotas
-from fnqueue.broker.base import Entry
-from fnqueue.broker.names import binding, dead_letter, is_dead_letter, is_fifo
+from fnqueue.broker.names import binding, is_fifo
 from fnqueue.clock import Clock
 from fnqueue.errors import TaskError
 from fnqueue.events import (
@@ -25,8 +22,9 @@ from fnqueue.events import (
     TaskRescheduled,
     TaskSucceeded,
 )
+from fnqueue.execution.dead_letters import DeadLetters, body_hash
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.hidden import Hidden
+from fnqueue.execution.later import Later, Plan, backoff
 from fnqueue.execution.lookback import first_record
 from fnqueue.outcome import (
     ENDED,
@@ -45,31 +43,7 @@ from fnqueue.state.replay import Replay
 from fnqueue.state.results import Results, TaskRecord
 from fnqueue.store.base import Record
 
-HOSTILE_PER_MINUTE = 10
 KEEP_FAILURE_SECONDS = 604_800.0
-#: The largest that is read. Parked once more it would look like an older one, and be taken for superseded.
-GENERATION_MAX = 999_999
-#: A body beyond this goes to the dead-letter queue without its reason, or the queue would not take it.
-ROOM_FOR_ATTRIBUTES = quotas.BODY_BYTES_MAX - 256
-
-
-@dataclass(slots=True)
-class Plan:
-    """The writes of one delivery, in the order records, parking, sends, message.
-
-    `records` tell the outcome: where one is refused, a twin's word stands. `parking` follows from them.
-    `hide_seconds` None: the message is deleted. `keep`: the message is not touched (it was deleted before the run).
-    """
-
-    delivery: Delivery
-    event: Any = None
-    records: list[Record] = field(default_factory=list)
-    parking: list[Record] = field(default_factory=list)
-    sends: list[tuple[str, Entry]] = field(default_factory=list)
-    hide_seconds: int | None = None
-    keep: bool = False
-    park: bool = False  # the fallback when the queue refuses to hide: see settle
-    fate: str = "deleted"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,11 +58,12 @@ class Planner:
     unknown_grace_seconds: float = 3600.0
     worker: str = ""
     wanted: Callable[[type[Any]], bool] = lambda event: True  # whether anybody listens to such an event
-    hidden: Hidden = field(init=False)
-    _hostile: list[float] = field(default_factory=list)
+    later: Later = field(init=False)
+    _dead_letters: DeadLetters = field(init=False)
 
     def __post_init__(self) -> None:
-        self.hidden = Hidden(self.clock)
+        self.later = Later(self.clock, self.parked)
+        self._dead_letters = DeadLetters(self.clock, self.has_dead_letter, self.later)
 
     # ---------------------------------------------------------------- the table of outcomes
 
@@ -127,7 +102,7 @@ class Planner:
         if self.results is not None and delivery.id is not None and delivery.knows_its_past:
             plan.records.append(self.results.retrying(self._uncounted(delivery, counts), outcome.error))
         attempts = self._uncounted(delivery, counts).attempts if delivery.record is not None else delivery.attempts_hint
-        self._later(plan, outcome.delay_seconds, attempts)
+        self.later.later(plan, outcome.delay_seconds, attempts)
         plan.event = TaskRescheduled(
             **_ended(delivery),
             delay_seconds=outcome.delay_seconds,
@@ -140,7 +115,7 @@ class Planner:
         self._ends_once(plan)
         if self.results is not None:
             plan.records.append(self._failure(delivery, error, code))
-        copied = self._wants_copy(delivery) and self._dead_letter(plan, code)
+        copied = self._wants_copy(delivery) and self._dead_letters.copy(plan, code)
         plan.event = TaskFailed(
             **_ended(delivery),
             error_type=error.type,
@@ -191,10 +166,10 @@ class Planner:
     def _refused(self, plan: Plan, outcome: Refused) -> None:
         code, delivery = outcome.code, plan.delivery
         if code in HOSTILE:
-            self._hostile_message(plan, code)
+            self._dead_letters.copy_hostile(plan, code)
         elif code == "CONTEXT":
             # Never deleted: the misconfigured one is most likely this worker.
-            self._hide(plan, backoff(delivery))
+            self.later.hide(plan, backoff(delivery))
         elif code == "DECODE":
             self._refuse_for_good(plan, code, outcome.detail)
         elif code in UNKNOWN:
@@ -205,11 +180,11 @@ class Planner:
             self._ended_state(plan, code, outcome.detail)
         elif code == "REPLAY" and outcome.retry_after_seconds is not None:
             self._give_once_back(plan)
-            self._hide(plan, outcome.retry_after_seconds)
+            self.later.hide(plan, outcome.retry_after_seconds)
         elif code == "REPLAY":
             self._repeated(plan, outcome.detail)
         else:
-            self._hide(plan, backoff(delivery))
+            self.later.hide(plan, backoff(delivery))
         plan.event = MessageRefused(
             code=code,
             fate=plan.fate,
@@ -217,7 +192,7 @@ class Planner:
             detail=outcome.detail,
             id=delivery.id,
             task=delivery.task_name,
-            body_sha256=_sha256(delivery.body) if delivery.id is None or code in HOSTILE else None,
+            body_sha256=body_hash(delivery.body) if delivery.id is None or code in HOSTILE else None,
         )
 
     def conflicts(self, plan: Plan) -> None:
@@ -225,17 +200,11 @@ class Planner:
         plan.parking, plan.sends, plan.hide_seconds = [], [], None
         self._refused(plan, Refused("ID_CONFLICT", "it ran, and another call that was sealed under its id had ended"))
 
-    def _hostile_message(self, plan: Plan, code: str) -> None:
-        now = self.clock.monotonic()
-        self._hostile = [at for at in self._hostile if now - at < 60]
-        if len(self._hostile) < HOSTILE_PER_MINUTE and self._dead_letter(plan, code):
-            self._hostile.append(now)
-
     def _refuse_for_good(self, plan: Plan, code: str, detail: str) -> None:
         self._ends_once(plan)
         if self.results is not None and plan.delivery.id is not None:
             plan.records.append(self._failure(plan.delivery, TaskError(code, detail), code))
-        self._dead_letter(plan, code)
+        self._dead_letters.copy(plan, code)
 
     def _unknown(self, plan: Plan, code: str, detail: str) -> None:
         delivery = plan.delivery
@@ -244,11 +213,11 @@ class Planner:
             # Counted from when it could first run: the queue may have held it back for a while.
             since = max(since, min(delivery.due_at, since + quotas.DELAY_SECONDS_MAX))
         if self.clock.now() - since < self.unknown_grace_seconds:
-            self._hide(plan, backoff(delivery))
+            self.later.hide(plan, backoff(delivery))
         elif delivery.id is not None:
             self._refuse_for_good(plan, code, detail)
         else:
-            self._dead_letter(plan, code)
+            self._dead_letters.copy(plan, code)
 
     def _ended_state(self, plan: Plan, code: str, detail: str) -> None:
         delivery = plan.delivery
@@ -262,129 +231,21 @@ class Planner:
         """An earlier delivery stored its end and was cut off before the message was gone: finish what it began."""
         if state == "FAILURE" and self._wants_copy(plan.delivery):
             record = plan.delivery.record
-            self._dead_letter(plan, (record.reason if record is not None else None) or "FAILED")
+            self._dead_letters.copy(plan, (record.reason if record is not None else None) or "FAILED")
 
     def _not_yet(self, plan: Plan, outcome: Refused) -> None:
         delivery, wait = plan.delivery, outcome.retry_after_seconds
         wait = max(0.0, delivery.due_at - self.clock.now()) if wait is None else wait
         if self.results is None and not is_fifo(delivery.queue):
             # Hidden, it would come back with a receive count that looks like an attempt.
-            self._send_again(plan, wait, delivery.attempts_hint)
+            self.later.send_again(plan, wait, delivery.attempts_hint)
         else:
-            self._later(plan, wait, delivery.attempts_hint)
-
-    # ---------------------------------------------------------------- later
-
-    def _later(self, plan: Plan, seconds: float, attempts: int) -> None:
-        """Hide, park, or without a store send again with a delay."""
-        delivery = plan.delivery
-        parks = self.parked is not None and delivery.generation < GENERATION_MAX
-        if self._can_hide(delivery, seconds):
-            self._hide(plan, seconds)
-            # On FIFO a refusal leaves it where it is: parked, it would come back behind the rest of its group.
-            plan.park = parks and not is_fifo(delivery.queue)
-        elif parks:
-            self.park(plan, seconds)
-        elif self.parked is not None:
-            self._hide(plan, min(seconds, quotas.HIDE_SECONDS_MAX))
-        elif is_fifo(delivery.queue):
-            self._hide(plan, seconds)
-        else:
-            self._send_again(plan, seconds, attempts)
-
-    def _can_hide(self, delivery: Delivery, seconds: float) -> bool:
-        held = self.clock.now() - delivery.message.first_received_at
-        if held + seconds >= quotas.HIDE_TOTAL_SECONDS_MAX:
-            return False
-        if is_fifo(delivery.queue):
-            return True  # whatever else it costs: parked, it would come back behind the rest of its group
-        return (
-            seconds <= quotas.HIDE_SECONDS_MAX
-            and delivery.receipt.receive_count < quotas.HIDE_RECEIVE_COUNT_MAX
-            and not self.hidden.full()
-        )
-
-    def _hide(self, plan: Plan, seconds: float) -> None:
-        plan.hide_seconds = min(math.ceil(seconds), quotas.VISIBILITY_SECONDS_MAX)
-        plan.fate = "hidden"
-
-    def park(self, plan: Plan, seconds: float) -> None:
-        """The sealed bytes become a record; the message goes. The next delivery is a generation further."""
-        assert self.parked is not None
-        delivery = plan.delivery
-        due = self.clock.now() + seconds
-        plan.parking = self.parked.records(
-            delivery.id or delivery.message.message_id,
-            queue=delivery.queue,
-            body=delivery.body,
-            due=due,
-            until=max(due, delivery.expires_at or due),
-            generation=delivery.generation + 1,
-            group=delivery.message.group,
-        )
-        plan.hide_seconds, plan.fate = None, "parked"
-
-    def _send_again(self, plan: Plan, seconds: float, attempts: int) -> None:
-        delivery = plan.delivery
-        held = min(math.ceil(seconds), quotas.DELAY_SECONDS_MAX)
-        attributes = {"g": str(delivery.generation + 1), "a": str(attempts)}
-        if seconds > held:  # the next delivery is one of several hops
-            attributes["n"] = str(math.ceil(self.clock.now() + seconds))
-        plan.sends.append(
-            (
-                delivery.queue,
-                Entry(
-                    id=delivery.id or delivery.message.message_id,
-                    body=delivery.body,
-                    delay_seconds=held,
-                    group=delivery.message.group,
-                    attributes=attributes,
-                ),
-            )
-        )
-        plan.fate = "sent again"
+            self.later.later(plan, wait, delivery.attempts_hint)
 
     # ---------------------------------------------------------------- the dead-letter queue
 
     def _wants_copy(self, delivery: Delivery) -> bool:
         return delivery.task is None or delivery.task.options.dead_letter
-
-    def _dead_letter(self, plan: Plan, code: str) -> bool:
-        delivery = plan.delivery
-        target = dead_letter(delivery.queue)
-        if is_dead_letter(delivery.queue):
-            # A worker pointed at a dead-letter queue runs nothing, and must not empty it either.
-            self._hide(plan, backoff(delivery))
-            return False
-        if not self.has_dead_letter(target):
-            return False
-        entry_id = delivery.id or delivery.message.message_id
-        fifo, attributes = is_fifo(delivery.queue), {"reason": code, "source": delivery.queue}
-        # A settlement that is repeated makes one copy, and two messages that claim one id make two.
-        copy = _sha256(delivery.body)[:16] if code in HOSTILE else "dead"
-        plan.sends.append(
-            (
-                target,
-                Entry(
-                    id=entry_id,
-                    body=delivery.body,
-                    group=delivery.message.group or ("dead" if fifo else None),
-                    dedupe=f"{entry_id}.{delivery.generation}.{copy}" if fifo else None,
-                    attributes=attributes if len(delivery.body.encode()) <= ROOM_FOR_ATTRIBUTES else {},
-                ),
-            )
-        )
-        plan.fate = "dead-lettered"
-        return True
-
-
-def backoff(delivery: Delivery) -> float:
-    """1 s doubling to 15 min by deliveries."""
-    return float(min(quotas.HIDE_SECONDS_MAX, 2 ** min(delivery.receipt.receive_count - 1, 10)))
-
-
-def _sha256(body: str) -> str:
-    return hashlib.sha256(body.encode()).hexdigest()
 
 
 def _ended(delivery: Delivery) -> dict[str, Any]:

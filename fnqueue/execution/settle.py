@@ -19,7 +19,8 @@ from fnqueue.clock import Clock
 from fnqueue.errors import BrokerError, BrokerRefused, QueueMissing, VersionConflict
 from fnqueue.events import EngineTrouble, Events, LeaseLost
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.plan import Plan, Planner, backoff
+from fnqueue.execution.later import Plan, backoff
+from fnqueue.execution.plan import Planner
 from fnqueue.outcome import Outcome
 from fnqueue.state.parked import Parked
 from fnqueue.state.replay import Replay
@@ -93,7 +94,7 @@ class Settler:
         """After the writes are durable: count and publish."""
         for plan in plans:
             if plan.hide_seconds:
-                self.planner.hidden.add(plan.hide_seconds)
+                self.planner.later.hidden.add(plan.hide_seconds)
             if plan.event is not None:
                 self._powers.events.publish(plan.event)
 
@@ -236,7 +237,7 @@ class Settler:
         for failure in failures:
             plan, seconds = changes[failure.index]
             if plan.park and seconds and self._powers.store is not None:
-                self.planner.park(plan, seconds)
+                self.planner.later.park(plan, seconds)
                 self._powers.store.put_many(plan.parking, fenced=True)
                 self._delete(queue, [plan.delivery.receipt])
 

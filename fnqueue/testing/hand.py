@@ -15,9 +15,9 @@ from typing import Any
 
 from fnqueue.broker.names import is_dead_letter
 from fnqueue.errors import FnQueueError
+from fnqueue.execution.admitting import Run
 from fnqueue.execution.apply import IN_CALLERS_THREAD, run_coroutine
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.execute import Run
 from fnqueue.outcome import Outcome
 from fnqueue.runtime import Runtime
 from fnqueue.scheduling.admission import Admission

@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import Callable
 
 from fnqueue.errors import TaskRevoked
+from fnqueue.execution.admitting import Run
 from fnqueue.execution.coroutines import serve
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.execute import Executor, Run
+from fnqueue.execution.execute import Executor
 from fnqueue.execution.texts import error_text
 from fnqueue.outcome import Outcome, Released, Rescheduled
 from fnqueue.worker.daemons import DaemonExecutor

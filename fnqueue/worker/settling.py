@@ -17,7 +17,7 @@ from fnqueue.clock import Clock
 from fnqueue.errors import FnQueueError
 from fnqueue.events import EngineRecovered, EngineTrouble, Events
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.plan import Plan
+from fnqueue.execution.later import Plan
 from fnqueue.execution.settle import Ended, Settler
 from fnqueue.outcome import Outcome
 from fnqueue.worker.heartbeat import Heartbeat

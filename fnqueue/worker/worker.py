@@ -21,7 +21,7 @@ from fnqueue.broker.names import PRIORITIES, check_queue, physical
 from fnqueue.errors import ReceiptExpired, SettingsInvalid, TaskError
 from fnqueue.events import WorkerStarted, WorkerStopped, WorkerStopping
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.plan import Plan
+from fnqueue.execution.later import Plan
 from fnqueue.execution.settle import Ended
 from fnqueue.outcome import Failed, Outcome, Released
 from fnqueue.runtime import Runtime

@@ -11,8 +11,8 @@ from fnqueue import FnQueue
 from fnqueue.app import FnQueue as Application
 from fnqueue.broker.names import dead_letter
 from fnqueue.clock import ManualClock
+from fnqueue.execution.admitting import Run
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.execute import Run
 from fnqueue.execution.lookback import APART_SECONDS
 from fnqueue.outcome import Outcome, Rescheduled
 from fnqueue.security.envelope import peek

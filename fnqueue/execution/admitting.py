@@ -1,0 +1,132 @@
+"""May it run, and for whom: arguments decoded, the principal reloaded, the policy asked again, the record looked at.
+
+Each step passes or raises `End` with the outcome. A refusal that ends the call first takes up what earlier deliveries
+recorded of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from fnqueue.broker.names import binding
+from fnqueue.clock import to_datetime
+from fnqueue.context import TaskContext
+from fnqueue.errors import ArgumentError, FnQueueError, TaskError
+from fnqueue.execution.delivery import Delivery
+from fnqueue.execution.lookback import look_back, recall
+from fnqueue.execution.opening import End
+from fnqueue.execution.powers import Powers
+from fnqueue.execution.texts import error_text
+from fnqueue.outcome import ENDED, UNKNOWN, Outcome, Refused, Rescheduled
+from fnqueue.security.policy import PolicyContext
+from fnqueue.security.principal import Principal, service
+from fnqueue.task.options import Backoff
+from fnqueue.task.task import Task
+
+#: Refusals that end the call now, or once its grace is over.
+ENDS = ENDED | UNKNOWN | {"DECODE"}
+
+
+@dataclass(slots=True)
+class Run:
+    """A delivery that may run, with its decoded arguments."""
+
+    delivery: Delivery
+    task: Task[Any, Any, Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    retry: Backoff
+
+
+class Admitter:
+    """Safe between threads: all state is in the delivery."""
+
+    def __init__(self, powers: Powers) -> None:
+        self.powers = powers
+
+    def admit(self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any]) -> Run:
+        signed = Principal.from_wire(sealed["p"])
+        delivery.principal = f"{signed.kind}:{signed.id}"
+        try:
+            args, kwargs = task.binder.decode(sealed.get("args", []), sealed.get("kwargs", {}))
+        except ArgumentError as error:
+            raise End(self.refused(delivery, "DECODE", str(error))) from None
+        principal = self._authorise(delivery, task, signed, args, kwargs)
+        retry = task.retry.changed_by_wire(sealed["ry"]) if sealed.get("ry") else task.retry
+        end = look_back(delivery, task, self.powers)
+        if end is not None:
+            raise End(end)
+        delivery.context = self._context(delivery, task, principal, sealed)
+        return Run(delivery, task, args, kwargs, retry)
+
+    def _authorise(
+        self, delivery: Delivery, task: Task[Any, Any, Any], signed: Principal, args: Any, kwargs: Any
+    ) -> Principal:
+        try:
+            principal = self.powers.load_principal(signed)
+        except Exception as error:
+            raise End(not_now(delivery, error_text(error))) from None
+        if principal is None:
+            raise End(self.refused(delivery, "DENIED", f"the {signed.kind} is gone or inactive"))
+        decision = self.powers.policy_of(task).decide(
+            PolicyContext(
+                phase="execute",
+                task=task.name,
+                args=task.binder.bound(args, kwargs),
+                principal=principal,
+                deferred_at=to_datetime(delivery.deferred_at),
+            )
+        )
+        if decision.verdict == "error":
+            raise End(not_now(delivery, TaskError("PolicyUndecided", decision.reason)))
+        if decision.verdict != "allow":
+            raise End(self.refused(delivery, "DENIED", decision.reason))
+        if task.options.runs_as is not None:
+            return service(task.options.runs_as).through(delivery.principal or "")
+        return principal
+
+    def _context(
+        self, delivery: Delivery, task: Task[Any, Any, Any], principal: Principal, sealed: dict[str, Any]
+    ) -> TaskContext:
+        powers = self.powers
+        assert delivery.id is not None
+        return TaskContext(
+            id=delivery.id,
+            task=task.name,
+            attempt=delivery.attempt,
+            queue=binding(delivery.queue),
+            principal=principal,
+            deferred_at=delivery.deferred_at,
+            fence=delivery.fence,
+            clock=powers.clock,
+            deadline=lambda: delivery.receipt.deadline,
+            report=partial(self._report, delivery) if powers.results is not None and powers.write is not None else None,
+            extend=partial(powers.extend, delivery) if powers.extend is not None else None,
+            traceparent=delivery.traceparent,
+            baggage=sealed.get("bg"),
+        )
+
+    def _report(self, delivery: Delivery, done: float, total: float | None, message: str) -> None:
+        results, record = self.powers.results, delivery.record
+        assert results is not None and record is not None and self.powers.write is not None
+        if delivery.abandoned or delivery.lost:
+            return  # a STARTED after it was given back would look like a crash
+        written = self.powers.write(results.progressed(record, done, total, message))
+        if written is not None:
+            delivery.record = record.changed(version=written.version, state="STARTED", starts=max(1, record.starts))
+
+    def refused(self, delivery: Delivery, code: str, detail: str) -> Outcome:
+        """A refusal that ends the call takes up what earlier deliveries recorded: it may have ended before."""
+        try:
+            end = recall(delivery, self.powers) if delivery.id is not None and code in ENDS else None
+        except FnQueueError as error:
+            return not_now(delivery, error_text(error))
+        return end or Refused(code, detail)
+
+
+def not_now(delivery: Delivery, error: TaskError) -> Rescheduled:
+    """For what is not the message's fault, nor an attempt: again in 1 s, doubling to 15 min by deliveries."""
+    wait = float(min(900, 2 ** min(delivery.receipt.receive_count - 1, 10)))
+    return Rescheduled(wait, error, counts=False)
