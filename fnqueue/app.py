@@ -16,14 +16,14 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from fnqueue import forks
-from fnqueue.context import running
-from fnqueue.errors import ArgumentError, NotATask, OptionInvalid, SomeNotSent
+from fnqueue.acting import Acting
+from fnqueue.errors import ArgumentError, NotATask, SomeNotSent
 from fnqueue.hooks import Hooks
 from fnqueue.middleware import Middleware
 from fnqueue.reads import StoreReads
 from fnqueue.registry import Registry
 from fnqueue.security.policy import check_arguments, check_policy
-from fnqueue.security.principal import ANONYMOUS, Principal, service
+from fnqueue.security.principal import Principal
 from fnqueue.task.batch import Batch, innermost
 from fnqueue.task.decorators import BoundTaskDecorator, TaskDecorator
 from fnqueue.task.handle import Handle, Hold, Result
@@ -43,14 +43,8 @@ R = TypeVar("R")
 E = TypeVar("E")
 T = TypeVar("T")
 
-NOBODY = {
-    True: "; nobody is logged in.",
-    False: "; nobody is logged in here (no request).\n"
-    'Wrap it: with fn.as_principal(user): ...   or   with fn.as_service("import"): ...',
-}
 
-
-class FnQueue:
+class FnQueue(Acting):
     """Background functions on a queue.
 
     `settings`: a mapping of `FNQUEUE_*` names (or without the prefix); `overrides`: the same as keywords.
@@ -60,12 +54,12 @@ class FnQueue:
     def __init__(self, settings: Mapping[str, Any] | None = None, **overrides: Any) -> None:
         if settings is not None and not isinstance(settings, Mapping):
             raise not_settings(settings)
+        super().__init__()
         self.registry, self.hooks = Registry(), Hooks()
         self.middleware: list[Middleware] = []
         self.given = (settings, overrides)
         self._subscriptions: list[tuple[type[Any], Callable[[Any], None]]] = []
         self._runtime: Runtime | None = None
-        self._principal: ContextVar[Principal | None] = ContextVar("fnqueue_principal", default=None)
         self._batch: ContextVar[Batch[Prepared] | None] = ContextVar("fnqueue_batch", default=None)
 
     if not TYPE_CHECKING:
@@ -205,7 +199,7 @@ class FnQueue:
             self._batch.reset(token)
         if outer is not None:
             outer.held += batch.held
-        batch.delivered(self._deliver(batch.close()))
+        batch.deliver(self._deliver)
 
     def apply(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[Any]:
         """What `task.apply` calls."""
@@ -225,10 +219,6 @@ class FnQueue:
         principal = self.current_principal()
         hint = self._nobody() if principal.kind == "anonymous" else ""
         return self.runtime().dispatch.prepare(task, args, kwargs, principal, hint=hint)
-
-    def _nobody(self) -> str:
-        """Said after a denial when nobody is logged in: why that may be, and what to do."""
-        return NOBODY[self.hooks.in_request()]
 
     def _deliver(self, prepared: list[Prepared]) -> list[Handle[Any]]:
         if not prepared:
@@ -324,49 +314,6 @@ class FnQueue:
 
     def reads(self, asked_by: Principal | None = None) -> StoreReads:
         return StoreReads(self.runtime(), asked_by=asked_by, subject=self.current_principal)
-
-    # ---------------------------------------------------------------- principals
-
-    def current_principal(self) -> Principal:
-        """On whose behalf a call made here and now would be: as_principal, the running task's, the request's."""
-        given = self._principal.get()
-        if given is not None:
-            return given
-        context = running.get()
-        if context is not None:
-            return context.principal.through(context.task)
-        return self.hooks.request_principal() or ANONYMOUS
-
-    @contextmanager
-    def as_principal(self, who: Any) -> Iterator[Principal]:
-        """Defer on behalf of `who`, a Principal or what the integration's principal hook understands."""
-        principal = who if isinstance(who, Principal) else self.to_principal(who)
-        token = self._principal.set(principal)
-        try:
-            yield principal
-        finally:
-            self._principal.reset(token)
-
-    def as_service(self, name: str, *, scopes: Iterable[str] = ()) -> Any:
-        """Defer as a part of the system: `with fn.as_service("import"): ...`."""
-        return self.as_principal(service(name, scopes))
-
-    def to_principal(self, who: Any) -> Principal:
-        """A user object as a principal. Integrations override it."""
-        raise OptionInvalid(
-            f"as_principal() takes a fnqueue.Principal here, got {type(who).__name__}: "
-            "Principal(id=str(user.id), kind='user', roles=...)"
-        )
-
-    def principal(self, function: Callable[[Any], Principal | None], /) -> Callable[[Any], Principal | None]:
-        """`@fn.principal`: request -> Principal, or None. Without a framework the request is None."""
-        self.hooks.request_principal = lambda: function(None)
-        return function
-
-    def load_principal(self, function: Callable[[str], Principal | None], /) -> Callable[[str], Principal | None]:
-        """`@fn.load_principal`: id -> the Principal as it is now, None if gone. Asked before each run."""
-        self.hooks.load_principal = function
-        return function
 
     # ---------------------------------------------------------------- events and wiring
 

@@ -13,16 +13,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from fnqueue.errors import SomeNotSent
 from fnqueue.task.handle import Handle, HoldState
 
-T = TypeVar("T")
+
+class Identified(Protocol):
+    @property
+    def id(self) -> str: ...
 
 
 class Droppable(Protocol):
     def drop(self) -> None: ...
+
+
+T = TypeVar("T", bound=Identified)
 
 
 class Batch(Generic[T]):
@@ -38,11 +45,12 @@ class Batch(Generic[T]):
         self._waiting: list[Handle[Any]] = []
         self._calls: list[T] | None = []
         self._state: HoldState = "held"
+        self._lost: frozenset[str] = frozenset()
         self._pid = os.getpid()
         self._lock = threading.Lock()
 
     def state_of(self, id: str) -> HoldState:
-        return self._state
+        return "failed" if id in self._lost else self._state
 
     def instead_of(self, id: str) -> str | None:
         return None
@@ -82,10 +90,27 @@ class Batch(Generic[T]):
         """Asked before the lock, which a thread of the parent may have held at the fork."""
         return os.getpid() != self._pid
 
-    def delivered(self, handles: Sequence[Handle[Any]]) -> None:
-        """The handles that sending made of its calls, in their order: what they wait for, those given out wait for."""
-        for given, made in zip(self._waiting, handles, strict=True):
-            given.follow(made)
+    def deliver(self, send: Callable[[list[T]], list[Handle[Any]]]) -> None:
+        """Close it and send its calls: what the sending waits for, the handles that were given out wait for.
+
+        Those that could not be sent say so from now on. Raises what `send` raises.
+        """
+        calls = self.close()
+        try:
+            self._follow(send(calls))
+        except SomeNotSent as error:
+            self._lost = frozenset(call.id for call, _ in error.failed)
+            self._follow(error.sent)
+            raise
+        except BaseException:
+            self._lost = frozenset(call.id for call in calls)
+            raise
+
+    def _follow(self, made: Sequence[Handle[Any]]) -> None:
+        """`made`: of its calls in their order, without those that are lost."""
+        waiting = [handle for handle in self._waiting if handle.id not in self._lost]
+        for given, new in zip(waiting, made, strict=True):
+            given.follow(new)
 
 
 def innermost(batch: Batch[T] | None, place: object) -> Batch[T] | None:

@@ -20,7 +20,7 @@ HoldState = Literal["held", "sent", "dropped", "failed"]
 _NOT_SENT = {
     "held": "waits for the transaction, or the batch, that it was deferred in: ask after its end",
     "dropped": "was never sent: the transaction, or the batch, that it was deferred in was rolled back",
-    "failed": "was never sent: its transaction was committed, and after that the call could not be sent",
+    "failed": "was never sent: its batch ended or its transaction committed, and after that the call could not be sent",
 }
 State = Literal["PENDING", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED", "EXPIRED", "DENIED", "UNKNOWN"]
 

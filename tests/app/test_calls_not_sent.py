@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fnqueue import ArgumentError, FnQueue, PolicyDenied, SomeNotSent
-from fnqueue.errors import BrokerError, DatabaseError, OptionInvalid, SettingsInvalid
+from fnqueue.errors import BrokerError, DatabaseError, NotYetSent, OptionInvalid, SettingsInvalid
 from fnqueue.middleware import Middleware
 from fnqueue.policies import custom
 from fnqueue.state.dedupe import Dedupe
@@ -59,18 +59,24 @@ def test_a_wrong_call_among_many_leaves_the_others_keys_free(fn, drain, note, se
     assert seen == [2]
 
 
-def test_a_send_that_fails_leaves_its_key_free(fn, drain, note, seen):
+@pytest.fixture
+def sending(fn):
+    """What the queue does when it is sent something: `sending["send"] = ...`."""
     runtime = fn.runtime()
     broker = Failing(runtime.engine.broker)
     runtime.__dict__["engine"] = replace(runtime.engine, broker=broker)
+    return broker.on
 
-    def full(*_):
-        raise BrokerError("the disk is full")
 
-    broker.on["send"] = full
+def full(*_):
+    raise BrokerError("the disk is full")
+
+
+def test_a_send_that_fails_leaves_its_key_free(fn, drain, note, seen, sending):
+    sending["send"] = full
     with pytest.raises(BrokerError):
         note.using(dedupe="k").defer(1)
-    broker.on.clear()
+    sending.clear()
     note.using(dedupe="k").defer(2)
     drain()
     assert seen == [2]
@@ -148,6 +154,48 @@ def test_a_batch_inside_a_batch_that_fails_takes_only_its_own_calls_with_it(fn, 
     drain()
     assert seen == [1, 3]
     assert [len(batch.handles) for batch in (outer, inner)] == [2, 1]
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_the_handles_of_a_batch_that_could_not_be_sent_say_so(fn, drain, note, seen, sending, calls):
+    sending["send"] = full
+    with pytest.raises(BrokerError), fn.batch() as batch:
+        for n in range(calls):
+            note.defer(n)
+    sending.clear()
+    assert drain() == 0
+    for handle in batch.handles:
+        assert not handle.held
+        with pytest.raises(NotYetSent, match="after that the call could not be sent"):
+            handle.result(0)
+
+
+def test_of_a_batch_that_is_sent_in_part_the_lost_say_so_and_the_others_are_waited_for(fn, drain, note, seen, sending):
+    first = note.using(dedupe="k").defer(1)
+    real = fn.runtime().engine.broker.real.send
+    sending["send"] = lambda queue, entries: full() if queue == "gone" else real(queue, entries)
+    with pytest.raises(SomeNotSent) as raised, fn.batch() as batch:
+        sent = note.defer(2)
+        lost = note.using(queue="gone").defer(3)
+        again = note.using(dedupe="k").defer(4)
+    drain()
+    assert (sorted(seen), again.id) == ([1, 2], first.id)
+    assert [handle.state for handle in (sent, again)] == ["SUCCESS", "SUCCESS"]
+    assert [call.id for call, _ in raised.value.failed] == [lost.id]
+    with pytest.raises(NotYetSent, match="after that the call could not be sent"):
+        lost.result(0)
+    assert len(batch.handles) == 3
+
+
+def test_what_an_outer_batch_could_not_send_the_handles_of_the_inner_one_know(fn, drain, note, sending):
+    sending["send"] = full
+    with pytest.raises(BrokerError), fn.batch():
+        with fn.batch():
+            inner = note.defer(1)
+        assert inner.held
+    sending.clear()
+    with pytest.raises(NotYetSent, match="after that the call could not be sent"):
+        inner.result(0)
 
 
 def test_of_calls_with_a_long_delay_those_that_the_store_took_before_it_failed_are_told_apart(
