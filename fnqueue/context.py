@@ -35,6 +35,7 @@ class TaskContext:
         "principal",
         "queue",
         "revoked",
+        "root",
         "task",
         "traceparent",
     )
@@ -55,10 +56,13 @@ class TaskContext:
         extend: Callable[[], None] | None = None,
         traceparent: str | None = None,
         baggage: dict[str, str] | None = None,
+        root: str | None = None,
     ) -> None:
         self.id, self.task, self.attempt, self.queue = id, task, attempt, queue
         self.principal, self.deferred_at, self.fence = principal, deferred_at, fence
         self.traceparent, self.baggage = traceparent, baggage or {}
+        #: The id of the call that all began with: this one's own, unless a task made it.
+        self.root = root or id
         self.revoked = False
         self._clock, self._deadline, self._report, self._extend = clock, deadline, report, extend
         self._last_progress: tuple[float, float, float | None, str] | None = None

@@ -12,6 +12,7 @@ from typing import Any
 from fnqueue.broker.names import binding
 from fnqueue.claims import Claims
 from fnqueue.clock import to_datetime
+from fnqueue.context import running
 from fnqueue.dispatch.calls import Prepared, SendPowers, Tick
 from fnqueue.dispatch.entries import Entries
 from fnqueue.errors import ArgumentsDoNotFit, MessageTooLarge, OptionInvalid, PolicyDenied, PolicyUndecided
@@ -117,7 +118,7 @@ class Preparer:
         not_before = now + delay if delay else None
         expires = max(now, not_before or 0) + (options.expires_seconds or task.options.expires_seconds)
         call_id = new_id(now) if tick is None else tick.id
-        ring = powers.keys()
+        ring, made_by = powers.keys(), running.get()
         sealed: dict[str, Any] = {"args": wire[0], "kwargs": wire[1], "p": call.principal.to_wire()}
         if call.baggage:
             sealed["bg"] = call.baggage
@@ -136,6 +137,7 @@ class Preparer:
             expires_at=expires,
             principal_kind=call.principal.kind,
             traceparent=call.traceparent,
+            root=made_by.root if made_by is not None else None,
             sealed=sealed,
         )
         self._check_size(task, body, call)

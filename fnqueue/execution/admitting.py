@@ -106,6 +106,7 @@ class Admitter:
             extend=partial(powers.extend, delivery) if powers.extend is not None else None,
             traceparent=delivery.traceparent,
             baggage=sealed.get("bg"),
+            root=delivery.root,
         )
 
     def _report(self, delivery: Delivery, done: float, total: float | None, message: str) -> None:

@@ -55,6 +55,7 @@ class Delivery:
         "received_at",
         "record",
         "revoked",
+        "root",
         "started_at",
         "task",
         "task_name",
@@ -75,6 +76,7 @@ class Delivery:
             self._take_hints(message.attributes)
         self.opened: Opened | None = None
         self.id: str | None = None  # None until the tag is proven
+        self.root: str | None = None  # the id of the call that all began with: its own, unless a task made it
         self.call: bytes | None = None  # which call it is, once it is read: see `records.call_digest`
         # A schedule made it, perhaps twice: it takes effect once, whatever its task says. A copy may come until then.
         self.tick: float | None = None

@@ -143,6 +143,7 @@ def subject(sealed: dict[str, Any]) -> str:
 
 def _identify(delivery: Delivery, message: Verified) -> None:
     delivery.id, delivery.task_name = message.id, message.task
+    delivery.root = message.root or message.id
     delivery.deferred_at = milliseconds(message.id) / 1000
     delivery.due_at = max(delivery.deferred_at, message.not_before or 0)
     delivery.expires_at, delivery.traceparent = message.expires_at, message.traceparent
