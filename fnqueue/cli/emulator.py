@@ -20,7 +20,9 @@ _MEMORY = ":memory:"
 @click.option("--account", default=Options().account, show_default=True, help="Of callers whose key names none.")
 @click.option("--region", default=Options().region, show_default=True, help="Of callers who sign with none.")
 @click.option("--strict", is_flag=True, help="Also the rules that hinder development: 60 s after deletion and purge.")
-@click.option("--test-clock", is_flag=True, help="POST /_clock turns the clock forward.")
+@click.option(
+    "--test-clock", is_flag=True, help="POST /_clock turns the clock forward. In memory: POST /_reset empties all."
+)
 def emulator(host: str, port: int, db: str, account: str, region: str, strict: bool, test_clock: bool) -> None:
     """Serve Amazon SQS on this machine, durable in one file.
 

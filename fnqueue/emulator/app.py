@@ -52,12 +52,17 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Emulator:
-    """`desk` and `service` are of one file."""
+    """`desk` and `service` are of one file. `reset`: puts an empty one in its place, where that may be asked for."""
 
     def __init__(
-        self, desk: Desk, service: QueueService, setting: Setting, services: Mapping[str, Service] | None = None
+        self,
+        desk: Desk,
+        service: QueueService,
+        setting: Setting,
+        services: Mapping[str, Service] | None = None,
+        reset: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._desk, self._service, self._setting = desk, service, setting
+        self._desk, self._service, self._setting, self._empty_all = desk, service, setting, reset
         self._services: dict[str, Service] = {"sqs": self._sqs, **(services or {})}
         self._reader = Reader()
         self._moving: asyncio.Task[None] | None = None
@@ -145,6 +150,11 @@ class Emulator:
         except Exception:
             _log.exception("moving dead letters stopped; it goes on with the next task, or at the next start")
 
+    async def close(self) -> None:
+        """What goes on behind the requests ends. `desk` is told to stop before."""
+        if self._moving is not None:
+            await self._moving
+
     # ------------------------------------------------------------------ for those who look after it
 
     async def _health(self, request: Request, send: Send) -> None:
@@ -183,6 +193,14 @@ class Emulator:
         self._desk.wake_all()
         await answer(send, 200, _encode({"now": clock.now()}), _JSON)
 
+    async def _reset(self, request: Request, send: Send) -> None:
+        """Everything is gone, and the clock is the machine's; only where nothing that is to be kept can be lost."""
+        if self._empty_all is None:
+            await answer(send, 404, _encode({"error": "start the emulator with --test-clock --db :memory:"}), _JSON)
+            return
+        await self._empty_all()
+        await answer(send, 200, _encode({"status": "empty"}), _JSON)
+
 
 _MOVE_SECONDS = 0.02
 
@@ -195,6 +213,7 @@ _OWN = {
     ("GET", "/_health"): Emulator._health,
     ("GET", "/_queues"): Emulator._queues,
     ("POST", "/_clock"): Emulator._clock,
+    ("POST", "/_reset"): Emulator._reset,
 }
 
 

@@ -19,9 +19,9 @@ import msgspec
 from fnqueue.broker.embedded.service import QueueService
 from fnqueue.clock import SystemClock, TurnableClock
 from fnqueue.database import Database
-from fnqueue.emulator.app import Emulator, Setting
+from fnqueue.emulator.app import Setting
 from fnqueue.emulator.browsers import may_be_a_pages
-from fnqueue.emulator.desk import Desk
+from fnqueue.emulator.site import Engine, Site
 from fnqueue.errors import ExtraMissing, FnQueueError
 
 _HEAD_BYTES_MAX = 64 * 1024
@@ -44,6 +44,16 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def serve(options: Options, on_ready: Callable[[str], None]) -> None:
     """Until SIGINT or SIGTERM. `on_ready` hears the URL. Raises FnQueueError."""
     uvicorn = _uvicorn()
+    engine = _engine(options)
+    try:
+        listener = _listen(options)
+        with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(uvicorn, options, engine, listener, on_ready))
+    finally:
+        engine.database.close()
+
+
+def _engine(options: Options) -> Engine:
     clock = TurnableClock() if options.test_clock else SystemClock()
     # Waits end by the machine's time; a turned clock only moves what is due.
     database = Database(options.db)
@@ -51,23 +61,15 @@ def serve(options: Options, on_ready: Callable[[str], None]) -> None:
         database.look()
         service = QueueService(database, clock=clock, strict=options.strict)
         database.write(lambda connection: None)
-        listener = _listen(options)
-        with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_serve(uvicorn, options, database, service, clock, listener, on_ready))
-    finally:
+    except BaseException:
         database.close()
+        raise
+    return Engine(database, service, clock)
 
 
 async def _serve(
-    uvicorn: Any,
-    options: Options,
-    database: Database,
-    service: QueueService,
-    clock: SystemClock | TurnableClock,
-    listener: socket.socket,
-    on_ready: Callable[[str], None],
+    uvicorn: Any, options: Options, engine: Engine, listener: socket.socket, on_ready: Callable[[str], None]
 ) -> None:
-    desk = Desk(database, service, clock)
     origin = _origin(listener)
     setting = Setting(
         account=options.account,
@@ -75,9 +77,10 @@ async def _serve(
         origin=origin,
         on_loopback=_is_on_loopback(listener) and not may_be_a_pages(options.host),
     )
-    emulator = Emulator(desk, service, setting)
+    may_be_emptied = options.test_clock and options.db is None
+    site = Site(engine, setting, (lambda: _engine(options)) if may_be_emptied else None)
     config = uvicorn.Config(
-        emulator,
+        site,
         http=_protocol(),
         ws="none",
         lifespan="off",
@@ -88,16 +91,14 @@ async def _serve(
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # who sends rubbish is answered, not logged
-    emulator.move()  # tasks that were under way when the last process ended
     try:
         on_ready(f"http://{origin}")
-        await _stopping(uvicorn, config, desk).serve(sockets=[listener])
+        await _stopping(uvicorn, config, site).serve(sockets=[listener])
     finally:
-        desk.stop()
-        await asyncio.get_running_loop().run_in_executor(None, desk.close)
+        await site.close()
 
 
-def _stopping(uvicorn: Any, config: Any, desk: Desk) -> Any:
+def _stopping(uvicorn: Any, config: Any, site: Site) -> Any:
     """A server whose long polls end when it is told to, and which then returns: uvicorn would raise the signal anew."""
     loop = asyncio.get_running_loop()
 
@@ -105,7 +106,7 @@ def _stopping(uvicorn: Any, config: Any, desk: Desk) -> Any:
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
             self.force_exit = self.should_exit  # type: ignore[has-type] # told twice
             self.should_exit = True
-            loop.call_soon_threadsafe(desk.stop)
+            loop.call_soon_threadsafe(site.stop)
 
     return Server(config)
 

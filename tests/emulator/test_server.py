@@ -242,6 +242,69 @@ def test_the_clock_is_not_to_be_turned_unless_asked_for(tmp_path: Path, emulator
         assert http_call(emulator_endpoint, "POST", "/_clock", wrong).status == 400
 
 
+@pytest.mark.system
+def test_a_reset_empties_all_ends_long_polls_and_sets_the_clock_back_under_the_same_address(tmp_path: Path) -> None:
+    server = EmulatorProcess(":memory:", "--test-clock", "--strict")
+    sqs = client(server.endpoint, "1" * 12)
+    url = sqs.create_queue(QueueName="q")["QueueUrl"]
+    client(server.endpoint, "2" * 12).create_queue(QueueName="of-another-account")
+    assert http_call(server.endpoint, "POST", "/_clock", b'{"advance_seconds": 1e6}').json["now"] > time.time() + 9e5
+    ended: list[Any] = []
+    poll = threading.Thread(target=lambda: ended.append(take(sqs, url, WaitTimeSeconds=20)))
+    poll.start()
+    poll.join(0.3)
+    answer = http_call(server.endpoint, "POST", "/_reset")
+    poll.join(10)
+    assert (answer.status, answer.json) == (200, {"status": "empty"})
+    assert ended == [[]]
+    assert http_call(server.endpoint, "GET", "/_queues").json == {"queues": []}
+    assert http_call(server.endpoint, "POST", "/_clock", b'{"advance_seconds": 0}').json["now"] < time.time() + 60
+    assert sqs.create_queue(QueueName="q")["QueueUrl"] == url  # strict: a queue that was deleted could not be made
+    put(sqs, url, "a")
+    assert len(take(sqs, url)) == 1
+    assert server.terminate() == 0
+
+
+@pytest.mark.system
+def test_many_resets_under_load_leak_no_thread_and_lose_no_request(tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil")
+    server = EmulatorProcess(":memory:", "--test-clock")
+    process, failed, done = psutil.Process(server.pid), list[int](), threading.Event()
+
+    def load() -> None:
+        while not done.is_set():
+            answer = json_call(server.endpoint, "CreateQueue", {"QueueName": "q"})
+            wait = json_call(server.endpoint, "ReceiveMessage", {"QueueUrl": "q", "WaitTimeSeconds": 1})
+            failed.extend(code for code in (answer.status, wait.status) if code not in (200, 400))
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(30):
+        assert http_call(server.endpoint, "POST", "/_reset").status == 200
+    done.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive(), "a request of an emulator that was reset never ended"
+    assert failed == []
+    before = process.num_threads()
+    for _ in range(30):
+        http_call(server.endpoint, "POST", "/_reset")
+    until = time.monotonic() + 10
+    while process.num_threads() > before + 2 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert process.num_threads() <= before + 2
+    assert server.terminate() == 0
+
+
+def test_what_is_to_be_kept_cannot_be_reset(tmp_path: Path, emulator_endpoint: str) -> None:
+    for arguments in ([":memory:"], [str(tmp_path / "kept.db"), "--test-clock"]):
+        server = EmulatorProcess(*arguments)
+        answer = http_call(server.endpoint, "POST", "/_reset")
+        assert (answer.status, answer.json) == (404, {"error": "start the emulator with --test-clock --db :memory:"})
+        server.end()
+
+
 # ------------------------------------------------------------------ bad input
 
 

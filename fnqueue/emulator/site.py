@@ -1,0 +1,100 @@
+"""What is behind the port: an engine and the emulator on it; and, where it lives in memory, another in its place.
+
+`POST /_reset` is for test suites: between two tests everything is gone and the clock is the machine's, in milliseconds
+and under the same address. A new engine is put in the place of the old one, which ends when its last request has:
+nothing has to know how to empty itself.
+Knows neither protocols nor queues.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from fnqueue.broker.embedded.service import QueueService
+from fnqueue.clock import Clock
+from fnqueue.database import Database
+from fnqueue.emulator.app import Emulator, Setting
+from fnqueue.emulator.desk import Desk
+from fnqueue.emulator.http import Receive, Scope, Send
+
+_PATIENCE_SECONDS = 1.0
+
+
+class Engine(NamedTuple):
+    """`service` is of `database`."""
+
+    database: Database
+    service: QueueService
+    clock: Clock
+
+
+class Site:
+    """Made in the event loop that it serves, of an engine that it closes. `another`: makes an empty one, or None."""
+
+    def __init__(self, engine: Engine, setting: Setting, another: Callable[[], Engine] | None) -> None:
+        self._setting, self._another = setting, another
+        self._standing = self._stand(engine)
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._resetting = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._standing.serve(scope, receive, send)
+
+    def stop(self) -> None:
+        """Long polls end now, with nothing."""
+        self._standing.desk.stop()
+
+    async def close(self) -> None:
+        """After the server's end. Requests that it left are not waited for, long."""
+        for leaving in self._leaving:
+            leaving.cancel()
+        await self._standing.close(patience_seconds=_PATIENCE_SECONDS)
+
+    def _stand(self, engine: Engine) -> _Standing:
+        return _Standing(engine, self._setting, None if self._another is None else self._reset)
+
+    async def _reset(self) -> None:
+        async with self._resetting:
+            assert self._another is not None
+            engine = await asyncio.get_running_loop().run_in_executor(None, self._another)
+            old, self._standing = self._standing, self._stand(engine)
+            old.desk.stop()
+            leaving = asyncio.create_task(old.close())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+
+
+class _Standing:
+    """An engine, the emulator on it, and how many requests are in it."""
+
+    def __init__(self, engine: Engine, setting: Setting, reset: Callable[[], Awaitable[None]] | None) -> None:
+        self._database = engine.database
+        self.desk = Desk(engine.database, engine.service, engine.clock)
+        self._emulator = Emulator(self.desk, engine.service, setting, reset=reset)
+        self._emulator.move()  # tasks that were under way when the last process ended
+        self._requests = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._requests += 1
+        self._empty.clear()
+        try:
+            await self._emulator(scope, receive, send)
+        finally:
+            self._requests -= 1
+            if not self._requests:
+                self._empty.set()
+
+    async def close(self, *, patience_seconds: float | None = None) -> None:
+        self.desk.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                await self._empty.wait()
+        await self._emulator.close()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self.desk.close)
+        await loop.run_in_executor(None, self._database.close)
