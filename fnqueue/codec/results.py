@@ -61,7 +61,7 @@ def read_result(data: bytes, task: str, spec: Spec) -> Any:
             return decode(wire, _walk(spec))
         made = decode(wire[_FIELDS], _walk(spec))
         return spec.fit(made, natural=True, place="result") if spec.rich else made
-    except (Unfit, msgspec.DecodeError, RecursionError) as error:
+    except (Unfit, ValueError, RecursionError) as error:
         reason = error.reason if isinstance(error, Unfit) else "is no JSON"
         raise ResultUnreadable(f"{task}: the stored result {reason}.") from None
 

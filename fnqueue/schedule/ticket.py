@@ -110,7 +110,7 @@ def _opened(sealed: bytes, ring: KeyRing) -> Ticket:
     data = unseal_record(ring, "schedule", _CONTEXT, sealed)
     try:
         return _decode(data)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise EnvelopeError("FRAME", f"a schedule ticket of another version ({type(error).__name__})") from None
 
 

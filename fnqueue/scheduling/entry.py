@@ -85,7 +85,7 @@ def read_entry(data: bytes) -> Entry | None:
     """None: a later version of fnqueue wrote it otherwise."""
     try:
         return _decode(data)
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -61,6 +61,7 @@ def write(sealed: Mapping[str, Any], kind: Letter) -> bytes:
     try:
         shaped = msgspec.convert(sealed, Sealed)
         encoded = _encode(shaped)
+        limits.check_before(encoded)
         limits.check(encoded, shaped.args, shaped.kwargs, sending=True)
     except limits.TooMuch as error:
         raise Unfit(f"the arguments hold {error}") from None
@@ -82,6 +83,7 @@ def read(frame: bytes, kind: Letter) -> dict[str, Any]:
         raise Unfit("its length and its padding do not fit")
     encoded = frame[5:end]
     try:
+        limits.check_before(encoded)
         sealed = _decode(encoded)
         shaped = msgspec.convert(sealed, Sealed)
         limits.check(encoded, shaped.args, shaped.kwargs)

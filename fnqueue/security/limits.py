@@ -16,6 +16,9 @@ from typing import Any, Final
 from fnqueue.quotas import ARGUMENT_DEPTH_MAX, ARGUMENT_INTEGER_BITS_MAX, ARGUMENT_NODES_MAX
 
 _LONG_NUMBER: Final = len(str(2**ARGUMENT_INTEGER_BITS_MAX))
+#: A value has a comma, perhaps a bracket, perhaps a tag around it; and the principal may have many roles.
+_MARKS_MAX: Final = 5 * ARGUMENT_NODES_MAX
+_strings: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL).finditer
 _has_long_number: Final = re.compile(rb"[0-9]{%d}" % _LONG_NUMBER).search
 #: All bytes but those that limits are about: containers, commas and digits.
 _OTHERS: Final = bytes(set(range(256)).difference(b"[{,0123456789"))
@@ -23,6 +26,22 @@ _OTHERS: Final = bytes(set(range(256)).difference(b"[{,0123456789"))
 
 class TooMuch(ValueError):
     """A limit is passed. The text says which, and no value."""
+
+
+def check_before(encoded: bytes) -> None:
+    """What can be told of JSON before anything is made of it: else a message of 1 MiB becomes twenty in memory.
+
+    Far more marks than the limits leave room for are too many values, and where there are fewer `check` tells.
+    Raises TooMuch.
+    """
+    if len(encoded) <= _MARKS_MAX or (marks := _marks(encoded)) <= _MARKS_MAX:
+        return
+    if marks - sum(_marks(text[0]) for text in _strings(encoded)) > _MARKS_MAX:
+        raise TooMuch(f"more than {ARGUMENT_NODES_MAX:,} values")
+
+
+def _marks(encoded: bytes) -> int:
+    return encoded.count(b",") + encoded.count(b"[") + encoded.count(b"{")
 
 
 def check(encoded: bytes, *values: Any, sending: bool = False) -> None:

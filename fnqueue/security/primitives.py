@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Final, NoReturn
 
 _BLOCK: Final = 64
+_PIECE: Final = 65_536
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
 _TO_URL: Final = bytes.maketrans(b"+/", b"-_")
@@ -42,6 +43,10 @@ class Mac:
         self._inner, self._outer = block.translate(_INNER), block.translate(_OUTER)
 
     def __call__(self, data: bytes) -> bytes:
+        if len(data) > _PIECE:  # too much to be copied behind the key
+            inner = sha256(self._inner)
+            inner.update(data)
+            return sha256(self._outer + inner.digest()).digest()
         return sha256(self._outer + sha256(self._inner + data).digest()).digest()
 
     def __reduce__(self) -> NoReturn:
@@ -69,7 +74,15 @@ def to_base64(data: bytes) -> bytes:
 
 def is_base64(text: bytes) -> bool:
     """Whether it is base64url as `to_base64` writes it, and not empty."""
-    return text != b"" and not text.translate(None, _ALPHABET) and text[-1] in _LAST[len(text) % 4]
+    return text != b"" and not _others(text) and text[-1] in _LAST[len(text) % 4]
+
+
+def _others(text: bytes) -> bool:
+    """Whether it holds other characters; a long one is not copied for it."""
+    if len(text) <= _PIECE:
+        return text.translate(None, _ALPHABET) != b""
+    pieces = (text[at : at + _PIECE] for at in range(0, len(text), _PIECE))
+    return any(piece.translate(None, _ALPHABET) for piece in pieces)
 
 
 def from_base64(text: bytes) -> bytes:

@@ -263,5 +263,5 @@ def _cursor(record: Record) -> str:
 def _position(cursor: str) -> tuple[str, str]:
     try:
         return msgspec.json.decode(cursor, type=tuple[str, str])
-    except msgspec.MsgspecError:
+    except (ValueError, RecursionError):
         raise ValueError(f"cursor {cursor[:80]!r} is none that a query gave") from None
