@@ -45,6 +45,7 @@ AWS = (
     "fnqueue/schedule/eventbridge",
     "fnqueue/security/keys",
     "fnqueue/security/blobs",
+    "fnqueue/testing/aws",
 )
 DOORS: dict[str, tuple[str, ...]] = {
     "boto3": AWS,

@@ -22,9 +22,11 @@ _HOME = {
     "Chaos": "fnqueue.testing.chaos",
     "Drain": "fnqueue.testing.drain",
     "FnQueueTestCase": "fnqueue.testing.cases",
+    "LocalAws": "fnqueue.testing.aws",
     "ManualClock": "fnqueue.clock",
     "Sent": "fnqueue.testing.deferred",
     "in_memory": "fnqueue.testing.memory",
+    "local_aws": "fnqueue.testing.aws",
 }
 
 __all__ = [
@@ -38,6 +40,9 @@ __all__ = [
     "Sent",
     # unittest
     "FnQueueTestCase",
+    # SQS and EventBridge Scheduler
+    "LocalAws",
+    "local_aws",
 ]
 
 

@@ -1,4 +1,5 @@
 from fnqueue.clock import ManualClock
+from fnqueue.testing.aws import LocalAws, local_aws
 from fnqueue.testing.cases import FnQueueTestCase
 from fnqueue.testing.chaos import Chaos
 from fnqueue.testing.deferred import AssertDeferred, Sent
@@ -13,4 +14,6 @@ __all__ = [
     "AssertDeferred",
     "Sent",
     "FnQueueTestCase",
+    "LocalAws",
+    "local_aws",
 ]

@@ -1,4 +1,5 @@
-"""The pytest plugin: `fn`, `clock`, `drain`, `advance`, `assert_deferred`, `assert_not_deferred`, `eager`, `chaos`.
+"""The pytest plugin: `fn`, `clock`, `drain`, `advance`, `assert_deferred`, `assert_not_deferred`, `eager`, `chaos`;
+and `fnqueue_aws`, which needs nothing else of fnqueue.
 
 pytest imports this file in every run of every project that has fnqueue installed, so it imports nothing of fnqueue
 before a fixture is asked for. A fixture of the same name in a project wins over the one here. To test your own
@@ -20,6 +21,7 @@ import pytest
 if TYPE_CHECKING:
     from fnqueue.app import FnQueue
     from fnqueue.clock import ManualClock
+    from fnqueue.testing.aws import LocalAws
     from fnqueue.testing.chaos import Chaos
     from fnqueue.testing.deferred import AssertDeferred
     from fnqueue.testing.drain import Drain
@@ -110,3 +112,34 @@ def chaos(fn: FnQueue, request: pytest.FixtureRequest) -> Chaos:
     runtime = fn.runtime()
     runtime.aids = replace(aids_of(runtime), chaos=made)
     return made
+
+
+@pytest.fixture(scope="session")
+def fnqueue_aws_session() -> Iterator[LocalAws]:
+    """The server of `fnqueue_aws`, for fixtures that live as long. Under pytest-xdist each worker has one."""
+    from fnqueue.testing.aws import local_aws
+
+    with local_aws() as aws:
+        yield aws
+
+
+@pytest.fixture
+def fnqueue_aws(
+    fnqueue_aws_session: LocalAws, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[LocalAws]:
+    """An empty SQS and EventBridge Scheduler: `client("sqs")`, `advance(seconds)`, `endpoint`, `url`.
+
+    The environment points to it until the test ends, so code that makes its own clients finds it.
+    """
+    from fnqueue.testing.aws import NOT_OF_THE_SHELL
+
+    aws = fnqueue_aws_session
+    aws.reset()
+    for name in NOT_OF_THE_SHELL:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in aws.environment.items():
+        monkeypatch.setenv(name, value)
+    yield aws
+    aws.close_clients()
+    if said := aws.log():
+        request.node.add_report_section("teardown", "fnqueue emulator", said)

@@ -174,6 +174,8 @@ def test_a_clash_with_other_plugins_names_is_none():
         "drain",
         "eager",
         "fn",
+        "fnqueue_aws",
+        "fnqueue_aws_session",
     }
     others = "app client db settings rf admin_client admin_user mailoutbox live_server transactional_db freezer mocker"
     assert not names & set(others.split())
