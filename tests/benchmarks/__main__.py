@@ -1,4 +1,4 @@
-"""`make bench`: we, the floor and the peers side by side, and the table of targets.
+"""`make bench`: we, the floor and the peers side by side, the emulator beside other servers, and the table of targets.
 
     python -m tests.benchmarks [--rounds 5] [--json FILE] [--only NAME]... [--big] [--quick]
 
@@ -18,9 +18,11 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from tests.benchmarks import report
+from tests.benchmarks import emulators, report
+from tests.benchmarks.endpoints import NAMES, OURS, Arena
 from tests.benchmarks.field import FIELD, Contestant, Field, Plan, environment
 from tests.benchmarks.runs import QUICK, Sizes
+from tests.benchmarks.servers import Missing
 
 Rounds = dict[str, dict[str, list[float]]]
 _BESIDE = 4  # so many drains' worth of work, or the worker would be done before the calls are made
@@ -39,7 +41,9 @@ def main() -> None:
             scale=0.02 if asked.quick else asked.scale,
         )
         with Field(plan, _only_ours if asked.quick else _everybody) as field:
-            rounds = _measured(field, 1 if asked.quick else asked.rounds, big=asked.big)
+            number = 1 if asked.quick else asked.rounds
+            rounds = _measured(field, number, big=asked.big)
+            _emulators(field, rounds, number, quick=asked.quick)
     _tell(rounds, field, asked.json)
 
 
@@ -107,6 +111,24 @@ def _backlogs(field: Field, kept: Rounds) -> None:
             _keep(kept, name, run.backlog(int(tasks * field.plan.scale), seconds=8))
 
 
+def _emulators(field: Field, kept: Rounds, rounds: int, *, quick: bool) -> None:
+    """The servers in turns; what is ours alone once, because it is no comparison."""
+    arena = Arena(field.plan.folder / "emulators", field.plan.scratch, field.environment())
+    amounts = emulators.QUICK if quick else emulators.Amounts()
+    names = [name for name in NAMES if field.plan.wants(name) and (name == OURS or not quick)]
+    for number in range(1, rounds + 1):
+        for name in [name for name in names if name not in field.absent]:
+            _say(f"round {number} of {rounds}: {name}")
+            try:
+                _keep(kept, name, emulators.measured(arena, name, amounts))
+            except (Missing, RuntimeError) as error:
+                field.absent[name] = str(error)
+    if OURS in names:
+        for what in (emulators.idle, emulators.backlogs):
+            _say(f"{OURS}: {what.__name__}")
+            _keep(kept, OURS, what(arena, amounts))
+
+
 def _micro() -> dict[str, float]:
     _say("sealing, import")
     command = [sys.executable, "-m", "tests.benchmarks.micro"]
@@ -125,7 +147,8 @@ def _keep(kept: Rounds, who: str, figures: dict[str, float]) -> None:
 
 def _tell(rounds: Rounds, field: Field, file: str | None) -> None:
     medians = {who: {name: statistics.median(values) for name, values in row.items()} for who, row in rounds.items()}
-    print(f"\n{report.targets_table(medians)}\n\n{report.figures_table(medians)}\n\n{report.absences(field.absent)}")
+    tables = [report.targets_table(medians), report.figures_table(medians), report.endpoints_table(medians)]
+    print("\n" + "\n\n".join([table for table in tables if table] + [report.absences(field.absent)]))
     if file is not None:
         made = {"targets": list(report.judged(medians)), "medians": medians, "rounds": rounds, "absent": field.absent}
         Path(file).write_text(json.dumps(made, indent=1))

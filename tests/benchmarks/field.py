@@ -85,6 +85,9 @@ class Plan:
     sizes: Sizes
     scale: float = 1.0
 
+    def wants(self, name: str) -> bool:
+        return not self.names or any(one in name for one in self.names)
+
 
 class Field:
     """Starts the servers that are needed; `with` ends them. `absent`: name -> why it takes no part."""
@@ -94,7 +97,7 @@ class Field:
         self.redis: Redis | None = None
         self.sqs: Sqs | None = None
         self._keys = ""
-        wanted = [c for c in FIELD if chosen(c) and (not plan.names or any(name in c.name for name in plan.names))]
+        wanted = [c for c in FIELD if chosen(c) and plan.wants(c.name)]
         installed = _installed(plan.peers, sorted({c.needs for c in wanted if c.is_peer}))
         self.contestants = [c for c in wanted if self._takes_part(c, installed)]
 
@@ -139,9 +142,12 @@ class Field:
     def tasks(self, contestant: Contestant) -> int:
         return max(20, int(contestant.tasks * self.plan.scale))
 
+    def environment(self) -> dict[str, str]:
+        return environment() | {"PYTHONPATH": str(ROOT)}
+
     def _env(self, contestant: Contestant, folder: Path) -> dict[str, str]:
-        env = environment()
-        env |= {"BENCH_FOLDER": str(folder), "BENCH_VARIANT": contestant.variant, "PYTHONPATH": str(ROOT)}
+        env = self.environment()
+        env |= {"BENCH_FOLDER": str(folder), "BENCH_VARIANT": contestant.variant}
         if self.redis is not None:
             env["BENCH_REDIS"] = str(self.redis.port)
         if self.sqs is not None:

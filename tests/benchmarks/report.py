@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from tests.benchmarks.targets import TARGETS, Figures, Target
+from tests.benchmarks.endpoints import NAMES
+from tests.benchmarks.reading import Figures
+from tests.benchmarks.targets import TARGETS
+
+Columns = tuple[tuple[str, str, Callable[[float], str]], ...]
 
 _MICRO = "micro"
-_COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+_COLUMNS: Columns = (
     ("drain", "drain/s", "{:,.0f}".format),
     ("cpu", "CPU s/1000", "{:.2f}".format),
     ("defer", "defer us", lambda seconds: f"{seconds * 1e6:,.0f}"),
@@ -18,6 +22,15 @@ _COLUMNS: tuple[tuple[str, str, Callable[[float], str]], ...] = (
     ("idle", "idle ms/s", lambda part: f"{part * 1e3:.1f}"),
     ("cold", "cold s", "{:.2f}".format),
     ("rss", "RSS MB", "{:.0f}".format),
+)
+
+_ENDPOINT_COLUMNS: Columns = (
+    *(
+        (f"{figure}_{connections}", f"{label} {connections}", "{:,.0f}".format)
+        for figure, label in (("send", "send/s"), ("batch", "in tens/s"), ("drain", "receive+delete/s"))
+        for connections in (1, 32)
+    ),
+    ("start", "start s", "{:.2f}".format),
 )
 
 
@@ -42,12 +55,19 @@ def targets_table(figures: Figures) -> str:
 
 
 def figures_table(figures: Figures) -> str:
-    shown = [(name, label, text) for name, label, text in _COLUMNS if any(name in row for row in figures.values())]
-    rows = [
-        (who, *(text(row[name]) if name in row else "" for name, _, text in shown))
-        for who, row in figures.items()
-        if who != _MICRO
-    ]
+    return _figures_table({who: row for who, row in figures.items() if who not in (_MICRO, *NAMES)}, _COLUMNS)
+
+
+def endpoints_table(figures: Figures) -> str:
+    """Messages a second by the number of connections."""
+    return _figures_table({who: row for who, row in figures.items() if who in NAMES}, _ENDPOINT_COLUMNS)
+
+
+def _figures_table(figures: Figures, columns: Columns) -> str:
+    if not figures:
+        return ""
+    shown = [(name, label, text) for name, label, text in columns if any(name in row for row in figures.values())]
+    rows = [(who, *(text(row[name]) if name in row else "" for name, _, text in shown)) for who, row in figures.items()]
     return _table(("", *(label for _, label, _ in shown)), rows)
 
 
@@ -67,4 +87,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-__all__ = ["Target", "absences", "figures_table", "judged", "targets_table"]
+__all__ = ["absences", "endpoints_table", "figures_table", "judged", "targets_table"]

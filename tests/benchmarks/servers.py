@@ -26,7 +26,7 @@ class Redis:
         program = shutil.which("redis-server")
         if program is None:
             raise Missing("redis-server is not installed")
-        self.port = _free_port()
+        self.port = free_port()
         command = [program, "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
         self.process = Started(command, env=env, cwd=folder, log=folder / "redis.log")
         _wait_for(self.port)
@@ -72,7 +72,7 @@ def _install(npm: str, home: Path) -> None:
         raise Missing(f"npm install {FAUXQS}: {done.stderr.strip()[-300:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])

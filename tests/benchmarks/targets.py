@@ -7,43 +7,10 @@ Knows the figures' names; knows nothing of how they were measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
-Figures = Mapping[str, Mapping[str, float]]  # contestant -> name -> median
-
-
-@dataclass(frozen=True)
-class Reading:
-    """`value` must be at most (or at least) `bound`; both in the unit of `shown`."""
-
-    value: float
-    bound: float
-    shown: str
-    at_least: bool = False
-
-    @property
-    def met(self) -> bool:
-        return self.value >= self.bound if self.at_least else self.value <= self.bound
-
-    @property
-    def ratio(self) -> float:
-        """How many times the bound: 1.0 is just met."""
-        return self.value / self.bound
-
-    @property
-    def verdict(self) -> str:
-        if self.met:
-            return "met"
-        missed = 1 - self.ratio if self.at_least else self.ratio - 1
-        return f"missed by {missed:.0%}"
-
-
-@dataclass(frozen=True)
-class Target:
-    what: str
-    wanted: str
-    read: Callable[[Figures], Reading]
+from tests.benchmarks.emulator_targets import EMULATOR_TARGETS
+from tests.benchmarks.reading import Figures, Reading, Target
 
 
 def _factor(ours: float, other: float, factor: float, who: str) -> Reading:
@@ -158,4 +125,5 @@ TARGETS = (
     Target("backlog of 1,000,000 against 10,000: drain", ">= 80 %", _backlog("drain", fewer_is_better=False)),
     Target("backlog of 1,000,000 against 10,000: defer", ">= 80 %", _backlog("defer", fewer_is_better=True)),
     Target("backlog of 1,000,000 against 10,000: memory", "the same (10 %)", _backlog_memory),
+    *EMULATOR_TARGETS,
 )

@@ -6,13 +6,19 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.endpoints import MOTO, Arena
+from tests.benchmarks.field import environment
+from tests.benchmarks.reading import Reading
 from tests.benchmarks.report import judged, targets_table
-from tests.benchmarks.targets import TARGETS, Reading
+from tests.benchmarks.targets import TARGETS
+from tests.benchmarks.wire import Refused, Wire
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,8 +42,51 @@ def test_a_quick_benchmark_measures_us_and_the_floor(short_folder: Path) -> None
         assert figure in made["medians"]["ours full"], figure
     assert made["medians"]["ours full"]["left"] == 0
     assert made["medians"]["floor full"]["drain"] > 0
+    emulator = made["medians"]["emulator fnqueue"]
+    rates = [f"{what}_{connections}" for what in ("send", "batch", "drain") for connections in (1, 32)]
+    for figure in (*rates, "start", "rss_million", "near_send", "far_send", "near_drain", "far_drain"):
+        assert emulator[figure] > 0, figure
+    assert emulator["idle"] >= 0  # processes are charged in hundredths of a second
     assert all(target.what in done.stdout for target in TARGETS)
     assert not list(short_folder.glob("fnqueue-bench-*"))
+
+
+@pytest.fixture
+def a_server_that_fails() -> Iterator[int]:
+    """It refuses every request, as fast as can be."""
+
+    class Refuses(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(400)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refuses) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_no_server_is_fast_by_failing(a_server_that_fails: int) -> None:
+    with pytest.raises(Refused, match="400"):
+        Wire(a_server_that_fails).create("orders")
+
+
+@pytest.mark.aws
+def test_a_server_that_closes_each_connection_is_measured_too(tmp_path: Path) -> None:
+    pytest.importorskip("moto.server")
+    arena = Arena(tmp_path, tmp_path, environment() | {"PYTHONPATH": str(ROOT)})
+    with arena.running(MOTO) as endpoint, arena.client(endpoint) as client:
+        client.ask("create", "orders")
+        sent = client.ask("send_batch", "orders", connections=2, seconds=0, count=40)
+        drained = client.ask("drain", "orders", connections=1, seconds=0, count=40)
+        assert (sent["messages"], drained["messages"], client.ask("visible", "orders")["messages"]) == (40, 40, 0)
 
 
 def test_what_was_not_measured_is_said_and_not_guessed() -> None:
