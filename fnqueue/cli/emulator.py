@@ -1,4 +1,4 @@
-"""`fnqueue emulator`: Amazon SQS on this machine. Needs no application."""
+"""`fnqueue emulator`: Amazon SQS and EventBridge Scheduler on this machine. Needs no application."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MEMORY = ":memory:"
     "--test-clock", is_flag=True, help="POST /_clock turns the clock forward. In memory: POST /_reset empties all."
 )
 def emulator(host: str, port: int, db: str, account: str, region: str, strict: bool, test_clock: bool) -> None:
-    """Serve Amazon SQS on this machine, durable in one file.
+    """Serve Amazon SQS and EventBridge Scheduler on this machine, durable in one file.
 
     Point any client at it: AWS_ENDPOINT_URL=http://127.0.0.1:9324. Signatures are not checked; their region is the
     caller's, and an access key of twelve digits is an account.
@@ -43,6 +43,8 @@ def emulator(host: str, port: int, db: str, account: str, region: str, strict: b
         test_clock=test_clock,
     )
     try:
-        serve(options, lambda url: click.echo(f"fnqueue emulator: SQS on {url}, kept in {db}"))
+        serve(
+            options, lambda url: click.echo(f"fnqueue emulator: SQS and EventBridge Scheduler on {url}, kept in {db}")
+        )
     except FnQueueError as error:
         raise Fault(str(error).replace("set FNQUEUE_URL to", "set --db to"), exit_code_of(error)) from error

@@ -1,7 +1,7 @@
 """The ASGI application: one port for all services. Whose call it is says the scope of its signature, or its path.
 
 `services` is the seam: SQS is one of them; another one brings an ASGI-like callable under the name that AWS signs with.
-Knows both protocols and no rule.
+Knows SQS's two protocols and no rule.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ import msgspec
 from fnqueue import __version__
 from fnqueue.broker.embedded.service import QueueService
 from fnqueue.clock import TurnableClock
-from fnqueue.emulator import browsers, json_protocol, query_protocol
+from fnqueue.emulator import browsers, json_protocol, query_protocol, rest_protocol
 from fnqueue.emulator import call as calls
 from fnqueue.emulator.call import Call
 from fnqueue.emulator.desk import Desk
@@ -36,6 +36,9 @@ from fnqueue.emulator.http import (
 from fnqueue.emulator.members import Members
 from fnqueue.emulator.operations import OPERATIONS
 from fnqueue.emulator.refusals import Refusal, of_error
+from fnqueue.emulator.scheduler import Scheduler
+from fnqueue.emulator.ticker import Ticker
+from fnqueue.schedule.service import Place, ScheduleService
 
 _log = logging.getLogger("fnqueue.emulator")
 _encode = msgspec.json.Encoder().encode
@@ -52,18 +55,21 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Emulator:
-    """`desk` and `service` are of one file. `reset`: puts an empty one in its place, where that may be asked for."""
+    """`desk`, `service` and `schedules` are of one file. `reset`: puts an empty one in its place, where that may be
+    asked for."""
 
     def __init__(
         self,
         desk: Desk,
         service: QueueService,
+        schedules: ScheduleService,
         setting: Setting,
-        services: Mapping[str, Service] | None = None,
         reset: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._desk, self._service, self._setting, self._empty_all = desk, service, setting, reset
-        self._services: dict[str, Service] = {"sqs": self._sqs, **(services or {})}
+        self.ticker = Ticker(desk, schedules)
+        self._scheduler = Scheduler(desk, schedules, self.ticker, self._place)
+        self._services: dict[str, Service] = {"sqs": self._sqs, "scheduler": self._scheduler}
         self._reader = Reader()
         self._moving: asyncio.Task[None] | None = None
 
@@ -124,17 +130,22 @@ class Emulator:
         return name, done
 
     def _call(self, request: Request, receive: Receive) -> Call:
-        scope = calls.scope_of(_authorization(request))
-        setting = self._setting
+        region, account = self._place(request)
         return Call(
             service=self._service,
             desk=self._desk,
-            region=scope.region if scope else setting.region,
-            account=calls.account_of(scope.access_key if scope else "", setting.account),
-            origin=calls.origin_of(request.header(b"host"), setting.origin),
+            region=region,
+            account=account,
+            origin=calls.origin_of(request.header(b"host"), self._setting.origin),
             trace=request.header(b"x-amzn-trace-id") or None,
             gone=lambda: asyncio.ensure_future(until_gone(receive)),
         )
+
+    def _place(self, request: Request) -> Place:
+        scope = calls.scope_of(_authorization(request))
+        if scope is None:
+            return Place(self._setting.region, self._setting.account)
+        return Place(scope.region, calls.account_of(scope.access_key, self._setting.account))
 
     # ------------------------------------------------------------------ move tasks
 
@@ -152,6 +163,7 @@ class Emulator:
 
     async def close(self) -> None:
         """What goes on behind the requests ends. `desk` is told to stop before."""
+        await self.ticker.stop()
         if self._moving is not None:
             await self._moving
 
@@ -179,6 +191,9 @@ class Emulator:
         ]
         await answer(send, 200, _encode({"queues": found}), _JSON)
 
+    async def _schedules(self, request: Request, send: Send) -> None:
+        await answer(send, 200, _encode({"schedules": await self._scheduler.everywhere()}), _JSON)
+
     async def _clock(self, request: Request, send: Send) -> None:
         """`{"advance_seconds": 60}`; only where the server was started with a clock to turn."""
         clock = self._desk.clock
@@ -190,6 +205,8 @@ class Emulator:
         except (msgspec.MsgspecError, UnicodeError, ValueError) as error:
             await answer(send, 400, _encode({"error": str(error)}), _JSON)
             return
+        await self.ticker.catch_up()  # who turned it finds what was due by then
+        self.ticker.look()
         self._desk.wake_all()
         await answer(send, 200, _encode({"now": clock.now()}), _JSON)
 
@@ -212,6 +229,7 @@ class _Advance(msgspec.Struct):
 _OWN = {
     ("GET", "/_health"): Emulator._health,
     ("GET", "/_queues"): Emulator._queues,
+    ("GET", "/_schedules"): Emulator._schedules,
     ("POST", "/_clock"): Emulator._clock,
     ("POST", "/_reset"): Emulator._reset,
 }
@@ -219,7 +237,14 @@ _OWN = {
 
 def _service_name(request: Request) -> str:
     scope = calls.scope_of(_authorization(request))
-    return scope.service if scope else "sqs"
+    if scope is not None:
+        return scope.service
+    return "scheduler" if rest_protocol.is_path(request.path) and not _names_an_action(request) else "sqs"
+
+
+def _names_an_action(request: Request) -> bool:
+    """A queue may be called `schedules`, too."""
+    return json_protocol.speaks(request) or "Action=" in request.query or b"Action=" in request.body[:4096]
 
 
 def _authorization(request: Request) -> str:

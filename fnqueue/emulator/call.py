@@ -6,15 +6,13 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from fnqueue.broker.embedded.service import Address, QueueService
-from fnqueue.broker.embedded.service.address import refuse, refuse_missing
+from fnqueue.broker.embedded.service.address import of_url, refuse, refuse_missing
 from fnqueue.emulator.desk import Desk
 
 _SCOPE = re.compile(r"Credential=([^/,\s]{1,128})/[^/,\s]{0,32}/([a-z0-9-]{1,40})/([a-z0-9-]{1,40})/")
 _ACCOUNT = re.compile(r"[0-9]{12}")
-_URL_MAX = 2048
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
 
@@ -42,11 +40,10 @@ class Call(NamedTuple):
         """Raises BrokerRefused. The host of a URL does not matter, and a bare name is the caller's own [P4]."""
         if not queue_url:
             refuse_missing("QueueUrl")
-        found = of_path(queue_url_path(queue_url), self.account)
+        found = of_url(queue_url, self.region, self.account)
         if found is None:
             refuse("The specified queue does not exist.", "QueueDoesNotExist")
-        account, name = found
-        return Address(self.region, account, name)
+        return found
 
 
 def scope_of(authorization: str) -> Scope | None:
@@ -61,25 +58,6 @@ def account_of(access_key: str, otherwise: str) -> str:
 
 def origin_of(host: str, otherwise: str) -> str:
     return f"http://{host if _HOST.fullmatch(host) else otherwise}"
-
-
-def queue_url_path(queue_url: str) -> str:
-    if len(queue_url) > _URL_MAX:  # no queue's, and `urlsplit` remembers a hundred of what it was given
-        return ""
-    try:
-        return urlsplit(queue_url).path
-    except ValueError:
-        return ""
-
-
-def of_path(path: str, account: str) -> tuple[str, str] | None:
-    """Account and name, from the last two parts of a path. None where that is no queue's."""
-    parts = [part for part in path.split("/") if part]
-    if len(parts) == 1:
-        return account, parts[0]
-    if len(parts) >= 2 and _ACCOUNT.fullmatch(parts[-2]):
-        return parts[-2], parts[-1]
-    return None
 
 
 Operation = Callable[..., Awaitable[dict[str, object] | None]]

@@ -41,6 +41,7 @@ class Request(msgspec.Struct):
     query: str
     headers: dict[bytes, bytes]
     body: bytes = b""
+    raw_path: bytes = b""  # as it was sent, percents and all
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
@@ -55,7 +56,8 @@ class Reader:
     async def read(self, scope: Scope, receive: Receive) -> Request:
         """Raises Refused and ClientGone."""
         query = scope.get("query_string", b"").decode("latin-1")
-        request = Request(scope["method"], scope["path"], query, dict(scope["headers"]))
+        raw_path = scope.get("raw_path") or b""
+        request = Request(scope["method"], scope["path"], query, dict(scope["headers"]), raw_path=raw_path)
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone

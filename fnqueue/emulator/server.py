@@ -23,6 +23,7 @@ from fnqueue.emulator.app import Setting
 from fnqueue.emulator.browsers import may_be_a_pages
 from fnqueue.emulator.site import Engine, Site
 from fnqueue.errors import ExtraMissing, FnQueueError
+from fnqueue.schedule.service import ScheduleService
 
 _HEAD_BYTES_MAX = 64 * 1024
 _BACKLOG = 2048
@@ -60,11 +61,12 @@ def _engine(options: Options) -> Engine:
     try:
         database.look()
         service = QueueService(database, clock=clock, strict=options.strict)
+        schedules = ScheduleService(database, service, clock=clock, strict=options.strict)
         database.write(lambda connection: None)
     except BaseException:
         database.close()
         raise
-    return Engine(database, service, clock)
+    return Engine(database, service, schedules, clock)
 
 
 async def _serve(

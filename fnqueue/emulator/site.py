@@ -19,15 +19,17 @@ from fnqueue.database import Database
 from fnqueue.emulator.app import Emulator, Setting
 from fnqueue.emulator.desk import Desk
 from fnqueue.emulator.http import Receive, Scope, Send
+from fnqueue.schedule.service import ScheduleService
 
 _PATIENCE_SECONDS = 1.0
 
 
 class Engine(NamedTuple):
-    """`service` is of `database`."""
+    """`service` and `schedules` are of `database`."""
 
     database: Database
     service: QueueService
+    schedules: ScheduleService
     clock: Clock
 
 
@@ -73,7 +75,8 @@ class _Standing:
     def __init__(self, engine: Engine, setting: Setting, reset: Callable[[], Awaitable[None]] | None) -> None:
         self._database = engine.database
         self.desk = Desk(engine.database, engine.service, engine.clock)
-        self._emulator = Emulator(self.desk, engine.service, setting, reset=reset)
+        self._emulator = Emulator(self.desk, engine.service, engine.schedules, setting, reset=reset)
+        self._emulator.ticker.start()
         self._emulator.move()  # tasks that were under way when the last process ended
         self._requests = 0
         self._empty = asyncio.Event()

@@ -31,11 +31,11 @@ def _session() -> Any:
     return botocore.session.get_session()
 
 
-def client(endpoint: str, account: str, region: str = "us-east-1", **config: Any) -> Any:
+def client(endpoint: str, account: str, region: str = "us-east-1", service: str = "sqs", **config: Any) -> Any:
     from botocore.config import Config
 
     made = _session().create_client(
-        "sqs",
+        service,
         region_name=region,
         endpoint_url=endpoint,
         aws_access_key_id=account,
@@ -54,11 +54,11 @@ class Error(NamedTuple):
     kind: str  # the class that boto3 raises
 
 
-def refused(call: Callable[..., Any], **members: Any) -> Error:
+def refused(call: Callable[..., Any], *given: Any, **members: Any) -> Error:
     from botocore.exceptions import ClientError
 
     with pytest.raises(ClientError) as caught:
-        call(**members)
+        call(*given, **members)
     error, meta = caught.value.response["Error"], caught.value.response["ResponseMetadata"]
     status = meta["HTTPStatusCode"]
     return Error(error["Code"], error["Message"], status, error.get("QueryErrorCode", ""), type(caught.value).__name__)

@@ -16,10 +16,10 @@ from xml.etree import ElementTree
 import pytest
 
 from fnqueue.broker.embedded.service import Address, QueueService
+from fnqueue.broker.embedded.service.address import url_path
 from fnqueue.clock import ManualClock
 from fnqueue.database import Database
 from fnqueue.emulator import browsers
-from fnqueue.emulator import call as calls
 from fnqueue.emulator.desk import Desk
 from fnqueue.emulator.http import Request
 from fnqueue.errors import BrokerRefused
@@ -158,7 +158,7 @@ def test_waiting_on_a_queue_that_is_not_there_keeps_nothing_of_its_name() -> Non
 
 def test_a_queue_url_of_megabytes_is_no_queues_and_is_not_remembered() -> None:
     url = Name("http://127.0.0.1/111111111111/" + "a" * 5000)
-    assert calls.queue_url_path(url) == ""
+    assert url_path(url) == ""
     seen = weakref.ref(url)
     del url
     assert seen() is None
