@@ -16,7 +16,7 @@ import msgspec
 
 from fnqueue.clock import Clock
 from fnqueue.errors import FnQueueError, StoreMissing
-from fnqueue.security.keyring import KeyRecord, KeyRing
+from fnqueue.security.keyring import KeyRing
 from fnqueue.security.records import dedupe_id
 from fnqueue.state.dedupe import Dedupe
 from fnqueue.task.task import Task
@@ -60,7 +60,7 @@ class Claims:
             raise StoreMissing(f"{task.name}: dedupe=")
         options = task.call_options
         assert options.dedupe is not None
-        keys = [dedupe_id(record, task.name, options.tenant, options.dedupe) for record in _sealing(ring)]
+        keys = [dedupe_id(record, task.name, options.tenant, options.dedupe) for record in ring.keepers]
         for old in keys[1:]:
             holder = self._dedupe.holder(old)
             if holder is not None:
@@ -131,8 +131,3 @@ class Claims:
             self._dedupe.confirm(claim.key, call_id, until=claim.until)
         else:
             self._dedupe.release(claim.key, call_id)
-
-
-def _sealing(ring: KeyRing) -> list[KeyRecord]:
-    """The primary key first, then those that were primary perhaps a moment ago."""
-    return [ring.primary, *(record for record in ring.records if record.state == "accept")]

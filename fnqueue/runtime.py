@@ -17,7 +17,7 @@ from fnqueue.backends import Engine, connect, sqlite_path, url_faults
 from fnqueue.clock import Clock, SystemClock
 from fnqueue.dispatch.calls import Prepared, SendPowers
 from fnqueue.dispatch.dispatch import Dispatch
-from fnqueue.errors import KeyInvalid, SettingsInvalid
+from fnqueue.errors import KeyInvalid, KeysMissing, SettingsInvalid
 from fnqueue.events import Events
 from fnqueue.forks import ProcessLock, made_once
 from fnqueue.hooks import Hooks
@@ -28,6 +28,7 @@ from fnqueue.security.keys import KeySource, key_source, memory_source
 from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
 from fnqueue.security.records import mac, seal_record, unseal_record
+from fnqueue.security.suites import SUITES, accepted
 from fnqueue.settings import Settings
 from fnqueue.state.control import Control
 from fnqueue.state.dedupe import Dedupe
@@ -151,11 +152,15 @@ class Runtime:
         if own is not None and not (make_key and self.makes_files) and not os.path.exists(own):
             return []
         try:
-            self.ring()
+            ring, suites = self.ring(), accepted(settings.suites)
         except SettingsInvalid as error:
             return list(error.faults)
         except KeyInvalid as error:
             return [str(error)]
+        except ValueError as error:
+            return [f"FNQUEUE_SUITES: {error}"]
+        if ring.primary.can("sign") and not any(ring.primary.suite in taken for taken in suites.values() or [SUITES]):
+            return [f"FNQUEUE_SUITES takes no message of the primary key, whose suite is {ring.primary.suite_name}"]
         return []
 
     def _environment_faults(self) -> list[str]:
@@ -269,8 +274,7 @@ class Runtime:
 
     def _mac_holds(self, data: bytes, tag: bytes) -> bool:
         """Whether any key that is not revoked made the MAC: a rotation must not forget what was revoked before it."""
-        keys = (key for key in self.ring().records if key.state != "revoked")
-        return any(hmac.compare_digest(tag, mac(key, "token", data)) for key in keys)
+        return any(hmac.compare_digest(tag, mac(key, "token", data)) for key in self.ring().keepers)
 
     # ---------------------------------------------------------------- the two pipes
 
@@ -314,10 +318,14 @@ class Runtime:
 
         self.check()
         settings = self.settings
+        lacking = self.ring().lacking("open", *(("state",) if self.results is not None else ()))
+        if lacking:
+            raise KeysMissing("; ".join(lacking))
         given: dict[str, Any] = {
             "find": self.registry.find,
             "keys": self.ring,
             "environment": settings.environment,
+            "suites": accepted(settings.suites),
             "clock": self.clock,
             "events": self.events,
             "load_principal": self.reload,

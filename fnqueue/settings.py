@@ -42,6 +42,9 @@ class Settings:
     keys: str | None = field(default=None, repr=False)
     #: A file with the key ring, mode 0600; read again when it changes.
     keys_file: str | None = None
+    #: Suites that are taken: `split`, or `signed,split`, or for one queue `mail=signed|split`. Unset: each of which
+    #: there is a key. Refuses the messages of a key that is still in the ring, and of a suite that is not wanted here.
+    suites: tuple[str, ...] = ()
     #: The policy of tasks that have none. Unset: on SQLite anybody may defer them, and the worker's banner lists them;
     #: on SQS web and worker do not start.
     default_policy: str | None = field(default=None, metadata={"choices": ("authenticated", "public")})

@@ -102,12 +102,14 @@ class Opener:
         return self._powers.exchange(delivery)
 
     def _verify(self, delivery: Delivery, ring: KeyRing) -> Verified:
+        powers, queue = self._powers, binding(delivery.queue)
         return verify(
             delivery.body,
             keyring=ring,
-            environment=self._powers.environment,
-            queue=binding(delivery.queue),
-            now=self._powers.clock.now(),
+            environment=powers.environment,
+            queue=queue,
+            suites=powers.suites.get(queue, powers.suites.get("")) if powers.suites else None,
+            now=powers.clock.now(),
         )
 
     def _serves(self, name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +45,7 @@ class Powers:
     find: Callable[[str], Task[Any, Any, Any] | None]
     keys: Callable[[], KeyRing]
     environment: str
+    suites: Mapping[str, Container[str]]  # that a queue takes, "" for all others; of a queue in neither, all
     clock: Clock
     events: Events
     load_principal: Callable[[Principal], Principal | None]

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Container, Mapping
+from typing import Any, Final, cast
 
 from fnqueue.errors import ArgumentError, EnvelopeError, KeyInvalid
 from fnqueue.quotas import BODY_BYTES_MAX, FUTURE_SKEW_SECONDS, NOT_BEFORE_SKEW_SECONDS
@@ -33,7 +33,7 @@ from fnqueue.security.records import (
     seal_record,
     unseal_record,
 )
-from fnqueue.security.suites import SUITES, Suite, Unsealable
+from fnqueue.security.suites import Sealing, Unsealable
 
 __all__ = [
     "Header",
@@ -77,6 +77,16 @@ def seal(
     open, KeysMissing without a primary key, KeyInvalid when that key may not be used for this task, and
     ValueError for a header that contradicts itself.
     """
+    key = keyring.sealer
+    if key.limits and not key.limits.allow(task=task, queue=queue, kind=principal_kind):
+        raise KeyInvalid(
+            f"the primary key {key.key_id} is limited, and {task} in queue {queue!r} is outside its limits"
+        )
+    try:
+        content = frame.write(sealed, LETTERS[principal_kind])
+    except frame.Unfit as error:
+        raise ArgumentError(f"{task}: {error}; nothing was sent", task=task) from None
+    context, sealing = key.context(environment, queue), cast(Sealing, key.sealing)
     header = Header(
         id=id,
         task=task,
@@ -88,24 +98,13 @@ def seal(
         not_before=None if not_before is None else math.ceil(not_before),
         traceparent=traceparent,
         root=root,
+        sealing_key=sealing.key_id,
+        data_key=sealing.data_key(context.ctx),
     )
-    key = keyring.primary
-    if key.limits and not key.limits.allow(task=task, queue=queue, kind=principal_kind):
-        raise KeyInvalid(
-            f"the primary key {key.key_id} is limited, and {task} in queue {queue!r} is outside its limits"
-        )
-    try:
-        content = frame.write(sealed, header.principal_kind)
-    except frame.Unfit as error:
-        raise ArgumentError(f"{task}: {error}; nothing was sent", task=task) from None
-    return _sealed_text(key, header, content, entropy)
-
-
-def _sealed_text(key: KeyRecord, header: Header, content: bytes, entropy: Callable[[int], bytes]) -> str:
-    suite, context = SUITES[key.suite], key.context(header.environment, header.queue)
     prefix = f"fq1.{key.suite}.{key.key_id}.".encode() + headers.write(header)
-    text = prefix + b"." + to_base64(suite.seal(key, context, prefix, content, entropy(32)))
-    return (text + b"." + suite.tag(key, context, text)).decode("ascii")
+    ciphertext = sealing.seal(context.ctx + prefix, content, entropy(32), header.data_key)
+    text = prefix + b"." + to_base64(ciphertext)
+    return (text + b"." + context.tag.make(text)).decode("ascii")
 
 
 # ------------------------------------------------------------------ opening
@@ -164,11 +163,18 @@ class Verified:
             raise EnvelopeError("KEY_NOT_FOR_TASK", f"key {self.key.key_id} is not for {self.task!r}")
 
     def unseal(self) -> dict[str, Any]:
-        """Steps 10 and 11: the sealed part. Raises EnvelopeError UNSEAL or FRAME."""
-        suite, parts = SUITES[self.key.suite], self._parts
+        """Steps 10 and 11: the sealed part. Raises EnvelopeError UNSEAL or FRAME; UNKNOWN_KEY where the part of the
+        key that opens is not in the ring, or another one than was sealed for."""
+        header, parts, key = self._header, self._parts, self.key
+        sealing = key.sealing
+        if sealing is None or not sealing.opens:
+            raise EnvelopeError("UNKNOWN_KEY", key.lacks("open") or "")
+        if header.sealing_key != sealing.key_id:
+            raise EnvelopeError("UNKNOWN_KEY", f"sealed for {header.sealing_key}, and here is {sealing.key_id}")
         try:
-            content = suite.unseal(self.key, self._context, parts.prefix, from_base64(parts.ciphertext))
-            return frame.read(content, self._header.principal_kind)
+            aad = self._context.ctx + parts.prefix
+            content = sealing.unseal(aad, from_base64(parts.ciphertext), header.data_key)
+            return frame.read(content, header.principal_kind)
         except Unsealable:
             raise EnvelopeError("UNSEAL", "the ciphertext does not open") from None
         except frame.Unfit as error:
@@ -186,16 +192,20 @@ def verify(
     queue: str,
     now: float,
     max_body_bytes: int = BODY_BYTES_MAX,
+    suites: Container[str] | None = None,
 ) -> Verified:
-    """Steps 1 to 6: is this message whole, and ours? `queue`: the receiver's own logical one.
+    """Steps 1 to 6: is this message whole, and ours? `queue`: the receiver's own logical one. `suites`: the digits
+    of those it takes; None: all.
 
     Raises EnvelopeError MALFORMED, UNKNOWN_KEY, REVOKED_KEY, SUITE, KEY_NOT_FOR_TASK, BAD_TAG or CONTEXT.
     """
     parts = headers.parse(body, max_body_bytes)
     key = _key(keyring, parts, queue)
-    suite, context = SUITES[key.suite], key.context(environment, queue)
-    if not suite.verify(key, context, parts.text, parts.tag):
-        raise _tag_refused(key, suite, parts, environment, queue)
+    if suites is not None and key.suite not in suites:
+        raise EnvelopeError("SUITE", f"queue {queue!r} does not take suite {key.suite} (FNQUEUE_SUITES)")
+    context = key.context(environment, queue)
+    if not context.tag.holds(parts.text, parts.tag):
+        raise _tag_refused(key, parts, environment, queue)
     header = headers.read(parts.header)
     if header.queue != queue or header.environment != environment:
         # Only a holder of the key can make this, and none of ours does: its clear text lies.
@@ -215,14 +225,14 @@ def _key(keyring: KeyRing, parts: Parts, queue: str) -> KeyRecord:
         raise EnvelopeError("UNKNOWN_KEY", f"key {parts.key_id} is not in the key ring")
     if key.state == "revoked":
         raise EnvelopeError("REVOKED_KEY", f"key {key.key_id} is revoked")
-    if parts.suite != key.suite or parts.suite not in SUITES:
+    if parts.suite != key.suite:
         raise EnvelopeError("SUITE", f"suite {parts.suite}, and key {key.key_id} is of suite {key.suite}")
     if key.limits and not key.limits.allow(queue=queue):
         raise EnvelopeError("KEY_NOT_FOR_TASK", f"key {key.key_id} is not for queue {queue!r}")
     return key
 
 
-def _tag_refused(key: KeyRecord, suite: Suite, parts: Parts, environment: str, queue: str) -> EnvelopeError:
+def _tag_refused(key: KeyRecord, parts: Parts, environment: str, queue: str) -> EnvelopeError:
     """An edited message, or one of another queue or environment that came here by mistake?"""
     try:
         header = headers.decode(parts.header)
@@ -231,7 +241,7 @@ def _tag_refused(key: KeyRecord, suite: Suite, parts: Parts, environment: str, q
     if header.queue == queue and header.environment == environment:
         return EnvelopeError("BAD_TAG", "the tag is false")
     theirs = key.context(header.environment, header.queue)
-    there = "true" if suite.verify(key, theirs, parts.text, parts.tag) else "false too"
+    there = "true" if theirs.tag.holds(parts.text, parts.tag) else "false too"
     return EnvelopeError(
         "CONTEXT",
         f"sealed for queue {header.queue[:_SHOWN_MAX]!r} in environment {header.environment[:_SHOWN_MAX]!r}, and here "

@@ -39,8 +39,8 @@ _NAMES: Final = {
 class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, rename=_NAMES):
     """The clear part. Times in unix seconds. `queue`: the logical name without priority and `.fifo`.
 
-    `principal_kind`: a letter, see principal.py. `root`: the id of the workflow's first call. `sealing_key`,
-    `data_key`: of suites that are still to come.
+    `principal_kind`: a letter, see principal.py. `root`: the id of the workflow's first call. `sealing_key`:
+    id of the part it is sealed for, in suites 3 and 4. `data_key`: a wrapped key, of suites that send one.
     """
 
     id: Annotated[str, msgspec.Meta(min_length=26, max_length=26)]

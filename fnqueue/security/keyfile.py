@@ -17,6 +17,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from fnqueue.errors import KeyInvalid
 from fnqueue.security.keyring import (
@@ -26,10 +27,10 @@ from fnqueue.security.keyring import (
     KeyRing,
     State,
     entries,
-    make_record,
     new_key,
-    parse_key,
+    record_of,
 )
+from fnqueue.security.keystrings import parse_parts, with_public_halves, write_part
 
 Identity = tuple[int, int, int, int, int]
 
@@ -42,7 +43,7 @@ _log = logging.getLogger("fnqueue.keys")
 
 def add(text: str, key: str, state: State = "accept") -> str:
     """The text with a key more. The first key of a text is primary."""
-    key_id = make_record(parse_key(key)).key_id
+    key_id = record_of(key).key_id
     lines = _rewrite(text, lambda record: record.state).splitlines()
     first = not entries(text)
     added = "\n".join([*lines, f"{'primary' if first else 'accept'}:{key}"]) + "\n"
@@ -70,6 +71,40 @@ def remove(text: str, key_id: str) -> str:
     """The text without this key. Not the primary one."""
     _not_primary(text, key_id, "remove")
     return _rewrite(text, lambda record: None if record.key_id == key_id else record.state)
+
+
+#: What each kind of process is given of a key, and nothing more.
+ROLES: Final = {
+    "web": ("sign", "seal", "shared", "state"),
+    "worker": ("verify", "open", "shared", "state"),
+    "dashboard": ("verify",),
+}
+
+
+def share(text: str, role: str) -> str:
+    """The text with those parts of each key that a process of this role needs. Raises KeyInvalid in suite 1."""
+    written, at = [], 0
+    for entry in entries(text):
+        written += [text[at : entry.start], _shared_entry(text, entry, role)]
+        at = entry.end
+    return "".join([*written, text[at:]])
+
+
+def _shared_entry(text: str, entry: Entry, role: str) -> str:
+    record = entry.record
+    if record is None:
+        raise KeyInvalid(f"a key cannot be read: {entry.fault}")
+    if record.suite == "1":
+        raise KeyInvalid(
+            f"key {record.key_id} is of suite local: it is one secret, which every process must have whole; to tell "
+            "web from workers make a key of another suite: fnqueue keys new --suite split"
+        )
+    wanted = ROLES[role] if record.state != "revoked" else ("verify",)
+    parts = with_public_halves(parse_parts(entry.key))
+    kept = "+".join(write_part(kind, raw) for kind in wanted if (raw := parts.get(kind)))
+    if not kept:
+        raise KeyInvalid(f"key {record.key_id} is not whole here: it has only {', '.join(record.parts)}")
+    return f"{record.state}:" + text[entry.start : entry.end].rpartition(":")[2].replace(entry.key, kept)
 
 
 def _record(text: str, key_id: str) -> KeyRecord:

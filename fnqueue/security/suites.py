@@ -1,12 +1,16 @@
-"""The closed table of suites: how a message is sealed and what its tag is.
+"""The closed table of suites: how a message is tagged and sealed, and which parts a key of each has.
 
-A key record carries its suite, and a message whose suite is not its key's is refused: there is no
-negotiation, no "none", no plaintext. A new suite is one class here and one line in the table.
+A key carries its suite, and a message whose suite is not its key's is refused: there is no negotiation, no
+"none", no plaintext. What differs between suites is two objects that a key holds: a `Tag`, which says who sent
+it, and a `Sealing`, which says who may read it. All else is one path. A new suite is a line in the table and
+perhaps one such class. The two of public keys are in asymmetric.py.
 Knows keys and bytes; knows nothing of headers, frames or fates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from hmac import compare_digest
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -14,60 +18,122 @@ from typing import Final, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from fnqueue.security.keyring import Context, KeyRecord
-from fnqueue.security.primitives import to_base64
+from fnqueue.security.primitives import Mac, expand, to_base64
 
 NONCE_BYTES: Final = 24
 _ZERO: Final = bytes(12)  # the key is fresh for every message, so its one nonce may be zero
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """`signer`: the types of which a key has exactly one; `others`: of each group at most one."""
+
+    digit: str
+    name: str
+    signer: tuple[str, ...]
+    others: tuple[tuple[str, ...], ...]
+
+
+SUITES: Final = MappingProxyType(
+    {
+        "1": Suite("1", "local", ("root",), ()),
+        "3": Suite("3", "signed", ("sign", "verify"), (("shared",), ("state",))),
+        "4": Suite("4", "split", ("sign", "verify"), (("seal", "open"), ("state",))),
+    }
+)
+DIGITS: Final = MappingProxyType({suite.name: suite.digit for suite in SUITES.values()})
 
 
 class Unsealable(Exception):
     """The ciphertext does not open under this key and this context."""
 
 
-class Suite(Protocol):
-    """`prefix`: the text up to the header; `text`: up to the ciphertext, in base64; both exactly as transported."""
+class Tag(Protocol):
+    """One key's tags in one context. `text`: all up to the tag, exactly as transported; a tag: its base64."""
 
-    name: str
-    tag_characters: int
-
-    def seal(self, key: KeyRecord, context: Context, prefix: bytes, frame: bytes, random32: bytes) -> bytes: ...
-    def tag(self, key: KeyRecord, context: Context, text: bytes) -> bytes: ...
-    def verify(self, key: KeyRecord, context: Context, text: bytes, tag: bytes) -> bool: ...
-    def unseal(self, key: KeyRecord, context: Context, prefix: bytes, ciphertext: bytes) -> bytes: ...
+    def make(self, text: bytes, /) -> bytes: ...
+    def holds(self, text: bytes, tag: bytes, /) -> bool: ...
 
 
-class Local:
-    """Suite 1: HMAC-SHA256 outside, AES-256-GCM with a fresh key per message inside.
+class Sealing(Protocol):
+    """How one key's messages are sealed. `aad`: the context and all up to the header's end."""
 
-    The tag is what `itsdangerous.Signer(sig, salt=b"fnq1 hmac" + ctx, key_derivation="hmac",
+    @property
+    def key_id(self) -> str | None:
+        """What the header's `ek` names; None: the signer's own."""
+        ...
+
+    @property
+    def opens(self) -> bool:
+        """Whether it can open, too."""
+        ...
+
+    def data_key(self, ctx: bytes) -> str | None:
+        """What the header's `dk` will hold: a wrapped key for this message. None in suites that send none."""
+        ...
+
+    def seal(self, aad: bytes, frame: bytes, random32: bytes, dk: str | None) -> bytes: ...
+
+    def unseal(self, aad: bytes, ciphertext: bytes, dk: str | None) -> bytes:
+        """Raises Unsealable."""
+        ...
+
+
+class HmacTag:
+    """Suite 1: what `itsdangerous.Signer(sig, salt=b"fnq1 hmac" + ctx, key_derivation="hmac",
     digest_method=sha256)` writes. The Signer derives its key at every call; here that is done once for a
     context. A test holds the two equal, byte for byte.
     """
 
-    name = "local"
-    tag_characters = 43
+    __slots__ = ("_mac",)
 
-    def seal(self, key: KeyRecord, context: Context, prefix: bytes, frame: bytes, random32: bytes) -> bytes:
-        aad = context.ctx + prefix
-        # Hedged: should the system's randomness ever repeat, two different messages still get two nonces.
-        nonce = key.hedge(random32 + len(aad).to_bytes(4, "big") + aad + frame)[:NONCE_BYTES]
-        return nonce + AESGCM(key.seal.expand(b"fnq1 msg1" + nonce)).encrypt(_ZERO, frame, aad)
+    def __init__(self, sig: Mac, ctx: bytes) -> None:
+        self._mac = Mac(sig(b"fnq1 hmac" + ctx))
 
-    def tag(self, key: KeyRecord, context: Context, text: bytes) -> bytes:
-        return to_base64(context.tag(text))
+    def make(self, text: bytes) -> bytes:
+        return to_base64(self._mac(text))
 
-    def verify(self, key: KeyRecord, context: Context, text: bytes, tag: bytes) -> bool:
+    def holds(self, text: bytes, tag: bytes) -> bool:
         # The texts are compared, not the bytes: a second spelling of the same bytes is not the tag.
-        return compare_digest(self.tag(key, context, text), tag)
+        return compare_digest(to_base64(self._mac(text)), tag)
 
-    def unseal(self, key: KeyRecord, context: Context, prefix: bytes, ciphertext: bytes) -> bytes:
-        """Raises Unsealable."""
-        cipher = AESGCM(key.seal.expand(b"fnq1 msg1" + ciphertext[:NONCE_BYTES]))
+
+class Symmetric:
+    """Suites 1 and 3: AES-256-GCM with a fresh key per message. Who seals can open, and the other way round."""
+
+    __slots__ = ("_hedge", "_info", "_seal", "key_id")
+    opens = True
+
+    def __init__(self, prk: bytes, suite: str, key_id: str | None) -> None:
+        self._seal, self._hedge = Mac(expand(prk, b"seal")), Mac(expand(prk, b"hedge"))
+        self._info, self.key_id = b"fnq1 msg" + suite.encode(), key_id
+
+    def data_key(self, ctx: bytes) -> None:
+        return None
+
+    def seal(self, aad: bytes, frame: bytes, random32: bytes, dk: str | None) -> bytes:
+        # Hedged: should the system's randomness ever repeat, two different messages still get two nonces.
+        nonce = self._hedge(random32 + len(aad).to_bytes(4, "big") + aad + frame)[:NONCE_BYTES]
+        return nonce + AESGCM(self._seal.expand(self._info + nonce)).encrypt(_ZERO, frame, aad)
+
+    def unseal(self, aad: bytes, ciphertext: bytes, dk: str | None) -> bytes:
+        cipher = AESGCM(self._seal.expand(self._info + ciphertext[:NONCE_BYTES]))
         try:
-            return cipher.decrypt(_ZERO, ciphertext[NONCE_BYTES:], context.ctx + prefix)
+            return cipher.decrypt(_ZERO, ciphertext[NONCE_BYTES:], aad)
         except InvalidTag:
             raise Unsealable from None
 
 
-SUITES: Final = MappingProxyType[str, Suite]({"1": Local()})
+def accepted(names: Iterable[str]) -> Mapping[str, frozenset[str]]:
+    """FNQUEUE_SUITES -> the digits that a logical queue takes, "" for all others: "split", "mail=signed|split".
+
+    Empty: a queue takes what its keys are of. Raises ValueError for what is no suite.
+    """
+    found: dict[str, frozenset[str]] = {}
+    for name in names:
+        queue, _, suites = name.rpartition("=")
+        unknown = [suite for suite in suites.split("|") if suite not in DIGITS]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is no suite; there are {', '.join(DIGITS)}")
+        found[queue] = found.get(queue, frozenset()) | {DIGITS[suite] for suite in suites.split("|")}
+    return found

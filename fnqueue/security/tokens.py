@@ -78,4 +78,4 @@ def _task(text: str) -> str:
 
 def _signer(key: KeyRecord, subject: str) -> Signer:
     salt = b"fnq1 status" + lp(subject.encode())
-    return Signer(key.purposes["token"], salt=salt, key_derivation="hmac", digest_method=sha256)
+    return Signer(key.purpose("token"), salt=salt, key_derivation="hmac", digest_method=sha256)

@@ -22,9 +22,9 @@ def started(says: Says, code: str) -> None:
 
 
 def says_key() -> str:
-    from fnqueue.security.keyring import write_key
+    from fnqueue.security.keystrings import write_part
 
-    return write_key(bytes((n * 37 + n * n * 11) % 251 for n in range(32)))
+    return write_part("root", bytes((n * 37 + n * n * 11) % 251 for n in range(32)))
 
 
 def test_no_keys_on_sqs(says: Says) -> None:

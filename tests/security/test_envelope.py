@@ -18,7 +18,6 @@ from fnqueue.security.ids import new_id
 from fnqueue.security.keyring import KeyRecord, KeyRing, Limits, make_record, new_key, parse_key
 from fnqueue.security.primitives import from_base64, lp, to_base64
 from fnqueue.security.principal import KINDS, Principal
-from fnqueue.security.suites import SUITES
 
 
 def parts(body: str) -> tuple[str, str, str]:
@@ -30,7 +29,7 @@ def parts(body: str) -> tuple[str, str, str]:
 def retagged(ring: KeyRing, text: str, *, environment: str = "production", queue: str = "billing") -> str:
     """`text` with the tag that a holder of the key could give it."""
     key = ring.primary
-    return f"{text}.{SUITES['1'].tag(key, key.context(environment, queue), text.encode()).decode()}"
+    return f"{text}.{key.context(environment, queue).tag.make(text.encode()).decode()}"
 
 
 def with_header(ring: KeyRing, body: str, header: str) -> str:
@@ -42,7 +41,9 @@ def with_frame(ring: KeyRing, body: str, frame: bytes) -> str:
     """The body with another frame inside, sealed and tagged as our own code does it."""
     prefix, _, _ = parts(body)
     key = ring.primary
-    ciphertext = SUITES["1"].seal(key, key.context("production", "billing"), prefix.encode(), frame, bytes(32))
+    aad = key.context("production", "billing").ctx + prefix.encode()
+    assert key.sealing is not None
+    ciphertext = key.sealing.seal(aad, frame, bytes(32), None)
     return retagged(ring, f"{prefix}.{to_base64(ciphertext).decode()}")
 
 

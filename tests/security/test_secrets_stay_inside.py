@@ -49,7 +49,7 @@ def test_no_repr_shows_a_key(tmp_path: Path) -> None:
     path.chmod(0o600)
     follower = FileKeys(path, ManualClock())
     follower.ring()
-    shown = [ring, ring.primary, ring.records, context, ring.primary.seal, entries(key), follower, FixedKeys(key)]
+    shown = [ring, ring.primary, ring.records, context, ring.primary.sealing, entries(key), follower, FixedKeys(key)]
     for thing in shown:
         for text in (repr(thing), str(thing), f"{thing}"):
             assert_clean(text, material(key))
@@ -141,7 +141,7 @@ def test_the_log_of_a_rotation_shows_no_key(tmp_path: Path, caplog: pytest.LogCa
 
 
 def test_keys_do_not_travel_to_other_processes_by_accident(ring: KeyRing) -> None:
-    for thing in (ring.primary, ring, ring.primary.seal):
+    for thing in (ring.primary, ring, ring.primary.sealing):
         with pytest.raises(TypeError):
             pickle.dumps(thing)
 
