@@ -28,7 +28,7 @@ TYPES: Final = ("root", "sign", "verify", "seal", "open", "shared", "state")
 #: private type -> the type of its public half.
 PUBLIC_HALF: Final = {"sign": "verify", "open": "seal"}
 _DATA: Final = re.compile(r"[a-z2-7]{56}")
-_AGAIN: Final = "make another: fnqueue keys new"
+_AGAIN: Final = "make one: fnqueue keys new"
 
 
 def new_key(suite: str = "1") -> str:
@@ -67,14 +67,16 @@ def parse_key(text: str) -> bytes:
 def _parse_part(text: str) -> tuple[str, bytes]:
     kind, _, data = text.removeprefix(KEY_PREFIX).partition("-")
     if not text.startswith(KEY_PREFIX) or kind not in TYPES:
-        raise KeyInvalid(f"it does not begin with fnqk1-root- or its like, so it is no key of fnqueue; {_AGAIN}")
+        raise KeyInvalid(f"it does not begin with fnqk1-root-, so it is no key of fnqueue; {_AGAIN}")
     if len(data) != 56:
         raise KeyInvalid(f"it has {len(data)} characters after fnqk1-{kind}-, and must have 56")
     if not _DATA.fullmatch(data):
         raise KeyInvalid(f"it has characters other than a-z and 2-7 after fnqk1-{kind}-")
     raw = from_base32(data)
     if _checksum(kind, raw[:32]) != raw[32:]:
-        raise KeyInvalid("its checksum does not fit: a character was changed, two were swapped, or its type was")
+        raise KeyInvalid(
+            "its checksum does not fit: a character was changed, two were swapped, or it was made for another type"
+        )
     _refuse_weak(kind, raw[:32])
     return kind, raw[:32]
 
