@@ -1,7 +1,7 @@
-"""The emulator as a server: one file, one event loop, one socket; bounded against clients that never end a header.
+"""The emulator as a server: one file, one event loop, one socket.
 
 Raises what is wrong with the file before it listens, so whoever started it hears one line. uvicorn is imported here and
-nowhere else, when a server is started.
+nowhere else, when a server is started; a connection is `connection.py`'s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from fnqueue.emulator.site import Engine, Site
 from fnqueue.errors import ExtraMissing, FnQueueError
 from fnqueue.schedule.service import ScheduleService
 
-_HEAD_BYTES_MAX = 64 * 1024
 _BACKLOG = 2048
 _GOODBYE_SECONDS = 3
 
@@ -83,13 +82,13 @@ async def _serve(
     site = Site(engine, setting, (lambda: _engine(options)) if may_be_emptied else None)
     config = uvicorn.Config(
         site,
-        http=_protocol(),
+        http=_connection(),
         ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_keep_alive=75,
+        proxy_headers=False,
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # who sends rubbish is answered, not logged
@@ -155,48 +154,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-def _protocol() -> Any:
+def _connection() -> Any:
     try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-    except ImportError:
-        return "h11"  # which has bounds of its own
-
-    class Bounded(HttpToolsProtocol):
-        """Of a head, and of what may follow a chunked body: fields, too, which uvicorn keeps."""
-
-        _head_bytes = 0
-        _in_head = False
-        _heads = 0
-
-        def data_received(self, data: bytes) -> None:
-            heads = self._heads
-            super().data_received(data)
-            if self._in_head and not self.transport.is_closing():
-                # Where a head begins in these data, most of them may be the body before it.
-                self._head_bytes += len(data) if self._heads == heads else 0
-                if self._head_bytes > _HEAD_BYTES_MAX:
-                    self.send_400_response("Request header fields too large.")
-
-        def on_message_begin(self) -> None:
-            self._begin_head()
-            super().on_message_begin()
-
-        def on_headers_complete(self) -> None:
-            self._in_head = False
-            super().on_headers_complete()
-
-        def on_chunk_header(self) -> None:  # the last chunk has no body: fields follow
-            self._begin_head()
-
-        def on_body(self, body: bytes) -> None:
-            self._in_head = False
-            super().on_body(body)
-
-        def on_message_complete(self) -> None:
-            self._in_head = False
-            super().on_message_complete()
-
-        def _begin_head(self) -> None:
-            self._head_bytes, self._in_head, self._heads = 0, True, self._heads + 1
-
-    return Bounded
+        from fnqueue.emulator.connection import Connection
+    except ImportError as error:
+        raise ExtraMissing("httptools", "emulator") from error
+    return Connection
