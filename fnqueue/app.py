@@ -315,6 +315,15 @@ class FnQueue(Acting):
     def reads(self, asked_by: Principal | None = None) -> StoreReads:
         return StoreReads(self.runtime(), asked_by=asked_by, subject=self.current_principal)
 
+    def describe_user(self, function: Callable[[Any], Mapping[str, Any] | None], /) -> Any:
+        """`@fn.describe_user`: a user of Flask-Login's or Django's -> what else is true of them, a dict; or None.
+
+        tenant, roles (instead of the user's own), scopes, auth_time (aware), credential_version (text that changes with
+        their password). Asked when a call is made, and again of the user who is loaded before the run.
+        """
+        self.hooks.describe_user = function
+        return function
+
     # ---------------------------------------------------------------- events and wiring
 
     def on(self, event: type[E], callback: Callable[[E], None]) -> None:

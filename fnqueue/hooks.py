@@ -5,11 +5,12 @@ Apart from the runtime that calls them, because they are set where applications 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from fnqueue.errors import OptionInvalid
 from fnqueue.security.principal import Principal
 from fnqueue.task.task import Task
 
@@ -36,6 +37,20 @@ def _no_async_scope(task: Task[Any, Any, Any]) -> AbstractAsyncContextManager[An
 def _nothing() -> None: ...
 
 
+def described(principal: Principal, user: Any, describe: Callable[[Any], Mapping[str, Any] | None] | None) -> Principal:
+    """The principal of `user`, with what the application says of them. Raises OptionInvalid."""
+    if describe is None or principal.kind != "user":
+        return principal
+    about = describe(user)
+    try:
+        return principal.described(about or {})
+    except (ValueError, TypeError, AttributeError) as error:
+        raise OptionInvalid(
+            f"@fn.describe_user {getattr(describe, '__name__', 'function')}(): {error}. It returns a dict, as "
+            '{"tenant": user.company_id, "credential_version": user.password_version}, or None'
+        ) from None
+
+
 @dataclass(kw_only=True)
 class Hooks:
     """What a framework, or the user, plugs in. Functions; set before first use."""
@@ -46,6 +61,8 @@ class Hooks:
     in_request: Callable[[], bool] = lambda: False
     #: id -> the principal as it is now, None if gone. None: principals are not reloaded.
     load_principal: Callable[[str], Principal | None] | None = None
+    #: A user of the framework -> what the application says of them besides their id. None: nothing.
+    describe_user: Callable[[Any], Mapping[str, Any] | None] | None = None
     #: Around authorising and running: an application context.
     scope: Callable[[Task[Any, Any, Any]], AbstractContextManager[Any]] = _no_scope
     #: Around an attempt in a thread of a worker, outside of `scope`: what belongs to the thread, as connections do.

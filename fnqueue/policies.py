@@ -16,6 +16,7 @@ from fnqueue.security.grants import (
     owns,
     public,
     role,
+    same_credentials,
     same_tenant,
     scope,
     service,
@@ -37,6 +38,7 @@ __all__ = [
     "role",
     "scope",
     "fresh",
+    "same_credentials",
     # what it is about
     "owns",
     "same_tenant",

@@ -159,6 +159,22 @@ def fresh(*, minutes: float) -> Policy:
     return _Fresh(minutes)
 
 
+class _SameCredentials(Policy):
+    def decide(self, ctx: PolicyContext) -> Decision:
+        # At a run the version is that of the seal, and is there only if it still holds: see Principal.narrowed_to.
+        if ctx.principal.kind == "user" and ctx.principal.credential_version is not None:
+            return ALLOW
+        has = "has no credential version" if ctx.phase == "defer" else "has changed them, or nobody could compare"
+        return _denied(ctx.principal, "the same credentials at the call and at the run", has)
+
+    def __repr__(self) -> str:
+        return "same_credentials"
+
+
+#: A user who has not changed their password, or what else the application says, since the call was made.
+same_credentials: Final[Policy] = _SameCredentials()
+
+
 # ------------------------------------------------------------------ what it is about
 
 

@@ -8,7 +8,7 @@ Knows nothing of requests, users or policies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,6 +22,8 @@ Letter = Literal["u", "s", "c", "a"]
 LETTERS: Final[dict[Kind, Letter]] = {"user": "u", "service": "s", "schedule": "c", "anonymous": "a"}
 KINDS: Final[dict[Letter, Kind]] = {letter: kind for kind, letter in LETTERS.items()}
 VIA_MAX: Final = 32
+#: What an application may say of a user besides whom it is.
+DESCRIBED: Final = frozenset({"tenant", "roles", "scopes", "auth_time", "credential_version"})
 _NONE: Final[frozenset[str]] = frozenset()
 
 
@@ -51,8 +53,10 @@ msgspec.json.Decoder(WirePrincipal)  # learnt while one thread imports: see fram
 class Principal:
     """Who a call is made for. `auth_time`: when they last proved who they are, aware.
 
-    `via`: the tasks and services that passed the call on, oldest first. Raises ValueError for an empty id,
-    an unknown kind or a naive `auth_time`; ids of other types are taken as text.
+    `via`: the tasks and services that passed the call on, oldest first. `credential_version`: changes with their
+    password; `credential_fallbacks`: others that hold as well, as under a key that is being rotated. Those are of one
+    who was loaded, and do not travel. Raises ValueError for an empty id, an unknown kind or a naive `auth_time`; ids
+    of other types are taken as text.
     """
 
     id: str
@@ -63,6 +67,7 @@ class Principal:
     auth_time: datetime | None = None
     credential_version: str | None = field(default=None, repr=False)  # often made from a password's hash
     via: tuple[str, ...] = ()
+    credential_fallbacks: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.kind not in LETTERS:
@@ -87,12 +92,30 @@ class Principal:
     def narrowed_to(self, current: Principal) -> Principal:
         """This principal, signed some time ago, with the rights that it still has in `current`.
 
-        Raises ValueError if `current` is somebody else. A tenant that changed is no tenant: neither holds.
+        Raises ValueError if `current` is somebody else. A tenant that changed is no tenant: neither holds. So it is
+        with credentials.
         """
         if (current.id, current.kind) != (self.id, self.kind):
             raise ValueError(f"loaded {current.kind} {current.id!r} for {self.kind} {self.id!r}")
-        kept = self.attenuate(roles=current.roles, scopes=current.scopes)
-        return replace(kept, tenant=self.tenant if current.tenant == self.tenant else None)
+        holds = self.credential_version in (None, current.credential_version, *current.credential_fallbacks)
+        return replace(
+            self,
+            roles=self.roles & current.roles,
+            scopes=self.scopes & current.scopes,
+            tenant=self.tenant if current.tenant == self.tenant else None,
+            credential_version=self.credential_version if holds else None,
+        )
+
+    def without_credentials(self) -> Principal:
+        """The same, of whose credentials nobody can say whether they still hold."""
+        return self if self.credential_version is None else replace(self, credential_version=None)
+
+    def described(self, about: Mapping[str, Any]) -> Principal:
+        """The same with what the application says of its user: see DESCRIBED. Raises ValueError."""
+        unknown = [name for name in about if name not in DESCRIBED]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is not among what may be said of a user: {', '.join(sorted(DESCRIBED))}")
+        return replace(self, **about)
 
     def through(self, by: str) -> Principal:
         """The principal of a call that `by`, a task or a service, makes for this one. Keeps the last 32 of `via`."""
@@ -141,21 +164,6 @@ def _made(read: WirePrincipal) -> Principal:
         auth_time=datetime.fromtimestamp(read.a, UTC) if read.a is not None else None,
         credential_version=read.c,
         via=read.v,
-    )
-
-
-@lru_cache(maxsize=1024)
-def _principal(wire: WirePrincipal) -> Principal:
-    """The same people defer again and again: a worker makes each once."""
-    return Principal(
-        id=wire.i,
-        kind=KINDS[wire.k],
-        tenant=wire.t,
-        roles=frozenset(wire.r),
-        scopes=frozenset(wire.s),
-        auth_time=datetime.fromtimestamp(wire.a, UTC) if wire.a is not None else None,
-        credential_version=wire.c,
-        via=wire.v,
     )
 
 

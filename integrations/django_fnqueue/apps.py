@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in
 from django.core.checks import register
 
 from django_fnqueue import fn
@@ -17,6 +18,7 @@ class FnQueueConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        user_logged_in.connect(fn.note_login, dispatch_uid="fnqueue")
         import_tasks(fn)
         register(check_settings, TAG)
         register(check_deployment, TAG, deploy=True)

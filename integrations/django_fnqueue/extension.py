@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -18,15 +19,17 @@ from django_fnqueue.config import NAME, base_dir, check_configured, merged
 from django_fnqueue.connections import around_attempt, close_all
 from django_fnqueue.faults import middleware_errors, pool_warnings, sentences
 from django_fnqueue.middleware import is_installed
-from django_fnqueue.principals import loader, principal_of
+from django_fnqueue.principals import aprincipal_of, loader, principal_of
 from django_fnqueue.status import status_url
 from django_fnqueue.threads import around_coroutine, in_thread, wait_for
 from django_fnqueue.transactions import current_transaction
 from fnqueue import errors
 from fnqueue.app import FnQueue as CoreFnQueue
+from fnqueue.clock import SystemClock
 from fnqueue.context import running
 from fnqueue.dispatch.calls import Prepared
 from fnqueue.errors import OptionInvalid
+from fnqueue.hooks import described
 from fnqueue.runtime import Runtime
 from fnqueue.security.principal import ANONYMOUS, Principal
 from fnqueue.settings import Settings
@@ -61,7 +64,7 @@ class FnQueue(CoreFnQueue):
         self._made: dict[str, Runtime] = {}  # of one: setdefault lets one of two threads win, without a lock
         self._custom_principal: Callable[[Any], Any] | None = None
         self._custom_loader = False
-        self.hooks.request_principal = requests.request_principal
+        self.hooks.request_principal = partial(requests.request_principal, self._to_principal)
         self.hooks.in_request = requests.in_request
         self.hooks.transaction = current_transaction
         self.hooks.attempt = around_attempt
@@ -158,18 +161,32 @@ class FnQueue(CoreFnQueue):
     def to_principal(self, who: Any) -> Principal:
         """A user of Django's as a principal. Asks the database for the user's groups."""
         try:
-            return principal_of(who)
+            return self._to_principal(who)
         except SynchronousOnlyOperation:
             raise OptionInvalid(
                 "a user's groups cannot be loaded on an event loop: make the principal in a thread, as in\n"
                 "with fn.as_principal(await sync_to_async(fn.to_principal)(user)): ..."
             ) from None
 
+    def _to_principal(self, user: Any) -> Principal:
+        return described(principal_of(user), user, self.hooks.describe_user)
+
+    async def _ato_principal(self, user: Any) -> Principal:
+        principal = await aprincipal_of(user)
+        if self.hooks.describe_user is None:
+            return principal
+        return await in_thread(described, principal, user, self.hooks.describe_user)
+
+    def note_login(self, sender: Any, *, request: Any = None, **about: Any) -> None:
+        """For Django's signal `user_logged_in`."""
+        made = self._runtime or self._made.get("")
+        requests.note_login(made.clock if made is not None else SystemClock(), request)
+
     def _choose_loader(self) -> None:
         # A principal of the project's own making has rights that Django's user does not: comparing the two would
         # take them away. Whoever gives @fn.principal gives @fn.load_principal too, or has no reload.
         if not self._custom_loader:
-            self.hooks.load_principal = None if self._custom_principal is not None else loader()
+            self.hooks.load_principal = None if self._custom_principal is not None else loader(self._to_principal)
 
     def _asks_request(self) -> bool:
         return self._principal.get() is None and running.get() is None and self.hooks.in_request()
@@ -177,7 +194,7 @@ class FnQueue(CoreFnQueue):
     async def _arequest_principal(self) -> Principal | None:
         custom = self._custom_principal
         if custom is None:
-            return await requests.arequest_principal()
+            return await requests.arequest_principal(self._ato_principal)
         if inspect.iscoroutinefunction(custom):
             return _checked(custom, await custom(requests.current_request()))
         return await in_thread(self.hooks.request_principal)

@@ -3,11 +3,17 @@
 Before a run the same user is loaded anew by primary key. Any user model will do: what it does not have (groups,
 is_staff, is_active) it does not give or ask. But an id says no model, so an object of another one is refused: it would
 act for the user who has the same number.
+
+A password change is seen by what ends sessions then, `get_session_auth_hash`, also under SECRET_KEY_FALLBACKS. Of that
+only a digest travels: whoever reads a call must not learn what a session is made of.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -25,7 +31,7 @@ def principal_of(user: Any) -> Principal:
     if _is_anonymous(user):
         return ANONYMOUS
     pk = _checked_pk(user)
-    return _principal(pk, _names(user, _groups(user)))
+    return _principal(user, pk, _names(user, _groups(user)))
 
 
 async def aprincipal_of(user: Any) -> Principal:
@@ -34,17 +40,19 @@ async def aprincipal_of(user: Any) -> Principal:
         return ANONYMOUS
     pk, groups = _checked_pk(user), _groups(user)
     found = [name async for name in groups.values_list("name", flat=True)] if _is_manager(groups) else groups
-    return _principal(pk, _names(user, found))
+    return _principal(user, pk, _names(user, found))
 
 
 def may_act(user: Any) -> bool:
     return _may_log_in(user) and bool(getattr(user, "is_active", True))
 
 
-def load_user(id: str) -> Principal | None:
+def load_user(to_principal: Callable[[Any], Principal], id: str) -> Principal | None:
     """Who has this primary key, as they are now; None when they are gone or inactive."""
     user = find_user(id)
-    return principal_of(user) if user is not None and may_act(user) else None
+    if user is None or not may_act(user):
+        return None
+    return replace(to_principal(user), credential_fallbacks=_versions(user, "get_session_auth_fallback_hash"))
 
 
 def find_user(id: str) -> Any | None:
@@ -56,7 +64,7 @@ def find_user(id: str) -> Any | None:
         return None
 
 
-def loader() -> Callable[[str], Principal | None] | None:
+def loader(to_principal: Callable[[Any], Principal]) -> Callable[[str], Principal | None] | None:
     """id -> the project's user as a principal. None: the project has no users of Django's."""
     try:
         get_user_model()
@@ -64,7 +72,7 @@ def loader() -> Callable[[str], Principal | None] | None:
         pass  # a call before django.setup(), which no worker is
     except ImproperlyConfigured:
         return None
-    return load_user
+    return partial(load_user, to_principal)
 
 
 def _may_log_in(user: Any) -> bool:
@@ -75,8 +83,16 @@ def _is_anonymous(user: Any) -> bool:
     return getattr(user, "is_anonymous", False) is True
 
 
-def _principal(pk: Any, roles: Iterable[str]) -> Principal:
-    return Principal(id=str(pk), kind="user", roles=frozenset(roles))
+def _principal(user: Any, pk: Any, roles: Iterable[str]) -> Principal:
+    (version,) = _versions(user, "get_session_auth_hash") or (None,)
+    return Principal(id=str(pk), kind="user", roles=frozenset(roles), credential_version=version)
+
+
+def _versions(user: Any, method: str) -> tuple[str, ...]:
+    ask = getattr(user, method, None)
+    hashes = ask() if callable(ask) else ()
+    given = (hashes,) if isinstance(hashes, str) else hashes
+    return tuple(sha256(b"fnqueue credentials" + str(each).encode()).hexdigest()[:32] for each in given)
 
 
 def _checked_pk(user: Any) -> Any:

@@ -7,18 +7,23 @@ it started, has no request any more: it must not act for whoever happened to sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import Any
 
+from django.contrib.auth import SESSION_KEY
 from django.core.exceptions import SynchronousOnlyOperation
 from django.utils.functional import SimpleLazyObject
 
-from django_fnqueue.principals import aprincipal_of, may_act, principal_of
+from django_fnqueue.principals import may_act
+from fnqueue.clock import Clock, to_datetime
 from fnqueue.errors import OptionInvalid
 from fnqueue.security.principal import Principal
 
+#: In the session: when its user logged in, unix seconds.
+LOGIN_TIME = "_fnqueue_login_time"
 ON_A_LOOP = (
     "defer() would ask the database who is logged in, and Django allows that in no event loop: in an async view write "
     "`await task.adefer(...)`, and `await sync_to_async(...)(...)` around what has no such form"
@@ -71,7 +76,26 @@ def in_request() -> bool:
     return current_request() is not None
 
 
-def request_principal() -> Principal | None:
+def note_login(clock: Clock, request: Any) -> None:
+    """Have the session of who logs in say when that was: `user.last_login` is that of the last of their sessions."""
+    session = getattr(request, "session", None)
+    if session is not None:
+        session[LOGIN_TIME] = clock.now()
+
+
+def _with_login_time(seen: _Seen, principal: Principal) -> Principal:
+    """Of a user whom the session brought. It was read then: nothing is loaded here, nor any page made to vary."""
+    session = getattr(seen.request, "session", None)
+    if principal.auth_time is not None or not getattr(session, "accessed", False):
+        return principal
+    assert session is not None
+    found = session.get(LOGIN_TIME)
+    if not isinstance(found, int | float) or session.get(SESSION_KEY) != principal.id:
+        return principal
+    return replace(principal, auth_time=to_datetime(found))
+
+
+def request_principal(to_principal: Callable[[Any], Principal]) -> Principal | None:
     """Who is logged in, by `request.user`. Raises OptionInvalid on an event loop that adefer did not ask before."""
     seen = _seen.get()
     user = getattr(seen.request, "user", None) if seen is not None else None
@@ -81,12 +105,12 @@ def request_principal() -> Principal | None:
     if known is not None:
         return known[0]
     try:
-        return seen.note(user, principal_of(user) if may_act(user) else None)
+        return seen.note(user, _with_login_time(seen, to_principal(user)) if may_act(user) else None)
     except SynchronousOnlyOperation:
         raise OptionInvalid(ON_A_LOOP) from None
 
 
-async def arequest_principal() -> Principal | None:
+async def arequest_principal(to_principal: Callable[[Any], Awaitable[Principal]]) -> Principal | None:
     """The same by `request.auser()`."""
     seen = _seen.get()
     given = user = getattr(seen.request, "user", None) if seen is not None else None
@@ -98,4 +122,4 @@ async def arequest_principal() -> Principal | None:
     # A user that somebody put there, as login() and Django REST framework do, counts: `auser` would not know it.
     if isinstance(given, SimpleLazyObject) and hasattr(seen.request, "auser"):
         user = await seen.request.auser()
-    return seen.note(given, await aprincipal_of(user) if may_act(user) else None)
+    return seen.note(given, _with_login_time(seen, await to_principal(user)) if may_act(user) else None)

@@ -16,11 +16,12 @@ from flask import Flask, Request, current_app, has_app_context, has_request_cont
 from flask_fnqueue import refusals, status
 from flask_fnqueue.cli import cli
 from flask_fnqueue.contexts import in_request
-from flask_fnqueue.principals import login_principal, principal_of, uses_flask_login
+from flask_fnqueue.principals import login_principal, note_logins, principal_of, uses_flask_login
 from flask_fnqueue.state import EXTENSION, FlaskState
 from fnqueue.app import FnQueue as CoreFnQueue
 from fnqueue.dispatch.calls import Prepared
 from fnqueue.errors import AppNotFound, OptionInvalid
+from fnqueue.hooks import described
 from fnqueue.runtime import Runtime
 from fnqueue.security.principal import Principal
 from fnqueue.task.decorators import BoundTaskDecorator, TaskDecorator
@@ -51,7 +52,7 @@ class FnQueue(CoreFnQueue):
         self._states: weakref.WeakSet[FlaskState] = weakref.WeakSet()
         self._request_tasks: set[str] = set()
         self._custom_principal = False
-        self.hooks.request_principal = _request_principal
+        self.hooks.request_principal = self._request_principal
         self.hooks.in_request = in_request
         self.hooks.status_url = status.status_url
         if app is not None:
@@ -84,6 +85,7 @@ class FnQueue(CoreFnQueue):
         )
         app.extensions[EXTENSION] = state
         self._states.add(state)
+        note_logins()
         refusals.register(app)
         status.register(app)
         app.shell_context_processor(self._shell_context)
@@ -193,7 +195,10 @@ class FnQueue(CoreFnQueue):
 
     def to_principal(self, who: Any) -> Principal:
         """A user object, as Flask-Login has them, as a principal."""
-        return principal_of(who)
+        return described(principal_of(who), who, self.hooks.describe_user)
+
+    def _request_principal(self) -> Principal | None:
+        return login_principal(self.to_principal) if in_request() else None
 
     def _nobody(self) -> str:
         said = super()._nobody()
@@ -212,10 +217,6 @@ class FnQueue(CoreFnQueue):
     def _shell_context(self) -> dict[str, Any]:
         """`flask shell`: `fn`, and the registered tasks by their functions' names."""
         return {task.name.rpartition(".")[2]: task for task in self.registry} | {"fn": self}
-
-
-def _request_principal() -> Principal | None:
-    return login_principal() if in_request() else None
 
 
 def _checked(function: Callable[..., Any], found: Any) -> Principal | None:

@@ -16,10 +16,11 @@ from flask import Flask
 
 from flask_fnqueue.config import merged
 from flask_fnqueue.contexts import contexts_of_a_run
-from flask_fnqueue.principals import Loader, check_loader, loader_faults, login_loader
+from flask_fnqueue.principals import Loader, check_loader, loader_faults, login_loader, uses_flask_login
 from flask_fnqueue.transactions import SessionTransactions
 from fnqueue.app import FnQueue
 from fnqueue.cli.discovery import import_if_there, import_modules
+from fnqueue.clock import Clock, SystemClock
 from fnqueue.forks import ProcessLock
 from fnqueue.runtime import Runtime
 
@@ -57,6 +58,11 @@ class FlaskState:
     @property
     def existing(self) -> Runtime | None:
         return self._runtime
+
+    def clock(self) -> Clock:
+        """That of the runtime, where there is one: a login makes none."""
+        runtime = self.fn._runtime or self._runtime
+        return runtime.clock if runtime is not None else SystemClock()
 
     def import_tasks(self) -> list[str]:
         """Import the modules with tasks, for a worker or the command line. Returns the names that were looked for.
@@ -105,19 +111,20 @@ class FlaskState:
     def check_loader(self, id: str) -> None:
         """Raises OptionInvalid if users of this app cannot be loaded without a request. Asks once."""
         if not self._checked_loader and self._loads_with_flask_login():
-            check_loader(self.app, id)
+            check_loader(self.app, self.fn.to_principal, id)
         self._checked_loader = True
 
     def _faults(self) -> list[str]:
         return loader_faults(self.app) if self._loads_with_flask_login() else []
 
     def _loader(self) -> Loader | None:
-        return login_loader(self.app) if self._loads_with_flask_login() else self.fn.hooks.load_principal
+        ours = login_loader(self.app, self.fn.to_principal) if self._loads_with_flask_login() else None
+        return ours or self.fn.hooks.load_principal
 
     def _loads_with_flask_login(self) -> bool:
         # A principal of the application's own making has rights that Flask-Login's user does not: comparing the
         # two would take them away. Whoever gives @fn.principal gives @fn.load_principal too, or has no reload.
-        return self.fn.hooks.load_principal is None and not self.custom_principal and login_loader(self.app) is not None
+        return self.fn.hooks.load_principal is None and not self.custom_principal and uses_flask_login(self.app)
 
 
 def task_modules(app: Flask) -> list[str]:
