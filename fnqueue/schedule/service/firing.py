@@ -128,6 +128,12 @@ class Firing:
             return Failure("TargetNotServed", str(error))
         except BrokerRefused as error:
             return Failure(error.code, error.text)
+        except DatabaseError:
+            raise
+        except Exception as error:
+            told = f"{type(error).__name__}: {error}"
+            self._notes.append(f"{invocation.arn} could not be sent, please report it: {told}")
+            return Failure("InternalFailure", "The emulator failed; its log says where.")
         return None
 
     def _give_up(
