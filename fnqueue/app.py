@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, Unpack, over
 
 from fnqueue import forks
 from fnqueue.acting import Acting
-from fnqueue.errors import ArgumentError, NotATask, SomeNotSent
+from fnqueue.errors import ArgumentError, NotATask, OptionInvalid, SomeNotSent
 from fnqueue.hooks import Hooks
 from fnqueue.middleware import Middleware
 from fnqueue.reads import StoreReads
@@ -88,8 +88,9 @@ class FnQueue(Acting):
         call (needs a store). dead_letter: keep a copy of a call that failed for good. at_most_once: delete the
         message before the run; a crash loses the call. keep_result_seconds, keep_failure_seconds: how long the
         store remembers. raises: exceptions that are part of the job, logged without traceback. runs_as: the run
-        acts as this service instead of the caller. read: who else may see state and result. bind: the first
-        parameter is the TaskContext, which callers do not pass.
+        acts as this service instead of the caller. read: who else may see state and result. operate: who else may
+        revoke its calls, send them back from a dead-letter queue and see their arguments. bind: the first parameter
+        is the TaskContext, which callers do not pass.
         Raises OptionInvalid, TaskNameInvalid.
         """
         if function is not None:
@@ -98,7 +99,7 @@ class FnQueue(Acting):
         if unknown:
             raise unknown_option(unknown[0], TaskOptions)
         checked = TaskOptions(**options)
-        for policy in (checked.policy, checked.read):
+        for policy in (checked.policy, checked.read, checked.operate):
             if policy is not None:
                 check_policy(policy)
         return lambda decorated: self._register(decorated, checked)
@@ -106,9 +107,14 @@ class FnQueue(Acting):
     def _register(self, function: Callable[..., Any], options: TaskOptions) -> Task[Any, Any, Any]:
         check_function(function)
         task: Task[Any, Any, Any] = Task(function, options, self)
-        for policy in (options.policy, options.read):
-            if policy is not None:
-                check_arguments(policy, inspect.signature(function).parameters, task=task.name)
+        if options.policy is not None:
+            check_arguments(options.policy, inspect.signature(function).parameters, task=task.name)
+        for name, policy in (("read", options.read), ("operate", options.operate)):
+            if policy is not None and policy.arguments():
+                raise OptionInvalid(
+                    f"{task.name}: {name}={policy!r} looks at an argument, and of a call that ended none is kept: "
+                    "say it of whoever asks, as role(...)"
+                )
         self.registry.add(task)
         return task
 
@@ -304,6 +310,27 @@ class FnQueue(Acting):
         """A handle from an id. Reading is for whoever deferred it, and whom the task's `read` policy allows;
         to all others it looks like an id that never was (UNKNOWN)."""
         return Handle(id, task="", reads=self.reads(asked_by=self.current_principal()))
+
+    def revoke(
+        self, id: str | None = None, *, root: str | None = None, principal: Principal | str | None = None
+    ) -> None:
+        """Stop a call; or all that the call `root` set going; or all that was deferred for `principal` until now.
+
+        Obeyed before a start, and within two heartbeats by what runs (`context.revoked`). For whoever is asking now:
+        it counts for their own calls, and for those of tasks whose `operate` policy lets them. An id that is nobody's,
+        or not theirs to see, is passed over. Needs a store. Raises PolicyDenied, StoreMissing, OptionInvalid.
+        """
+        if sum(given is not None for given in (id, root, principal)) != 1:
+            raise OptionInvalid("revoke() takes one of: an id, root=, principal=")
+        operating, asker = self.runtime().operating, self.current_principal()
+        if id is not None:
+            operating.revoke_id(id, asker)
+        elif root is not None:
+            operating.revoke_root(root, asker)
+        elif principal is not None:
+            operating.revoke_principal(
+                f"{principal.kind}:{principal.id}" if isinstance(principal, Principal) else principal, asker
+            )
 
     def status_url(self, handle: Handle[Any], *, expires_seconds: float = 900) -> str:
         """A url that gives the call's state as JSON to whoever is asking now, for `expires_seconds`."""

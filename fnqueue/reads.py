@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from fnqueue import codec
 from fnqueue.clock import Clock, to_datetime
 from fnqueue.errors import OptionInvalid, ResultUnreadable, StoreMissing, TaskError, TokenInvalid
+from fnqueue.operating import REVOKED_FOR_SECONDS, subject_of
 from fnqueue.security.ids import is_id
-from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal
 from fnqueue.state.results import RESULT_TOO_LARGE, Results, TaskRecord
 from fnqueue.task.handle import Handle, Result, State, pause
@@ -21,8 +21,6 @@ from fnqueue.task.task import Task
 
 if TYPE_CHECKING:
     from fnqueue.runtime import Runtime
-
-REVOKED_FOR_SECONDS = 1_209_600.0  # SQS's longest retention: no message outlives the mark that stops it
 
 ASKS = "asks "  # before a token's subject: made from a bare id, so the task's `read` policy decides at each reading
 
@@ -59,21 +57,14 @@ class StoreReads:
         return to_result(found, self._runtime.registry.find(found.task))
 
     def cancel(self, handle: Handle[Any]) -> None:
-        control = self._runtime.control
-        if control is None:
-            raise StoreMissing("cancel()")
-        if not _is_id(handle.id):
-            return  # nothing has that id, and anybody may have made it up
-        now = self.clock.now()
-        control.revoke(handle.id, until=max(self._expiry(handle), now + REVOKED_FOR_SECONDS))
-
-    def _expiry(self, handle: Handle[Any]) -> float:
-        """The call's, as far as it is known: a call may wait in the store for longer than any message lives."""
         runtime = self._runtime
-        if handle.expires_at is not None or runtime.parked is None or runtime.results is None:
-            return handle.expires_at or 0
-        record = runtime.results.read(handle.id)
-        return max(runtime.parked.kept_until(handle.id) or 0, record.expires_at if record is not None else 0)
+        if runtime.control is None:
+            raise StoreMissing("cancel()")
+        if self._asked_by is not None:
+            runtime.operating.revoke_id(handle.id, self._asked_by, expires_at=handle.expires_at)
+        elif is_id(handle.id):
+            expires_at = runtime.operating.expiry(handle.id, handle.expires_at, None)
+            runtime.control.revoke("id", handle.id, until=max(expires_at, self.clock.now() + REVOKED_FOR_SECONDS))
 
     def status_token(self, handle: Handle[Any], expires_seconds: float) -> str:
         if not 1 <= expires_seconds <= 31_536_000:
@@ -114,29 +105,12 @@ class StoreReads:
         return self._runtime.results
 
     def _may_read(self, record: TaskRecord) -> bool:
-        asker = self._asked_by
-        if asker is None or subject_of(asker) == record.principal:
-            return True
-        task = self._runtime.registry.find(record.task)
-        if task is None or task.options.read is None:
-            return False
-        context = PolicyContext(
-            phase="execute",
-            task=record.task,
-            args={},
-            principal=asker,
-            deferred_at=to_datetime(record.deferred_at or 0),
-        )
-        return task.options.read.decide(context).verdict == "allow"
+        return self._asked_by is None or self._runtime.operating.may_read(record, self._asked_by)
 
 
 def _is_id(id: Any) -> bool:
     """Whether a call may have it. What stands in a request's url may be anything, and is UNKNOWN, not an error."""
     return isinstance(id, str) and is_id(id)
-
-
-def subject_of(principal: Principal) -> str:
-    return f"{principal.kind}:{principal.id}"
 
 
 def to_result(record: TaskRecord, task: Task[Any, Any, Any] | None = None) -> Result[Any]:

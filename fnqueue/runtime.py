@@ -6,7 +6,6 @@ are reported then, at once. `FnQueue` has one of these, or with Flask one per ap
 
 from __future__ import annotations
 
-import hmac
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,15 +21,16 @@ from fnqueue.events import Events
 from fnqueue.forks import ProcessLock, made_once
 from fnqueue.hooks import Hooks
 from fnqueue.middleware import Middleware
+from fnqueue.operating import Operating, OperatingRecords
 from fnqueue.registry import Registry
+from fnqueue.sealing import Sealing
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.keys import KeySource, key_source, memory_source
 from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
-from fnqueue.security.records import mac, seal_record, unseal_record
 from fnqueue.security.suites import SUITES, accepted
 from fnqueue.settings import Settings
-from fnqueue.state.control import Control
+from fnqueue.state.control import Control, Seals
 from fnqueue.state.dedupe import Dedupe
 from fnqueue.state.parked import Parked
 from fnqueue.state.replay import Replay
@@ -227,14 +227,19 @@ class Runtime:
 
     # ---------------------------------------------------------------- state
 
+    @property
+    def sealing(self) -> Sealing:
+        return Sealing(self.ring, self.settings.environment)
+
     @made_once
     def results(self) -> Results | None:
         store = self.engine.store
-        return Results(store, self.clock, self._seal_result, self._unseal_result) if store else None
+        return Results(store, self.clock, self.sealing.seal_result, self.sealing.unseal_result) if store else None
 
     @made_once
     def replay(self) -> Replay | None:
-        return Replay(self.engine.store, self.clock, self._mac, self._mac_holds) if self.engine.store else None
+        store, sealing = self.engine.store, self.sealing
+        return Replay(store, self.clock, sealing.mac, sealing.mac_holds) if store else None
 
     @made_once
     def parked(self) -> Parked | None:
@@ -247,7 +252,8 @@ class Runtime:
         store = self.engine.store
         if store is None:
             return None
-        return KeptSchedules(store, self.clock, self.settings.environment, self._seal_schedule, self._unseal_schedule)
+        seal, unseal = self.sealing.seal_schedule, self.sealing.unseal_schedule
+        return KeptSchedules(store, self.clock, self.settings.environment, seal, unseal)
 
     @made_once
     def dedupe(self) -> Dedupe | None:
@@ -255,26 +261,16 @@ class Runtime:
 
     @made_once
     def control(self) -> Control | None:
-        return Control(self.engine.store, self.clock, self._mac, self._mac_holds) if self.engine.store else None
+        store = self.engine.store
+        if store is None:
+            return None
+        sealing = self.sealing
+        seals = Seals(sealing.seal_revocation, sealing.unseal_revocation, sealing.name_revocation)
+        return Control(store, self.clock, seals)
 
-    def _seal_result(self, purpose_id: str, data: bytes) -> bytes:
-        return seal_record(self.ring(), "result", purpose_id, data)
-
-    def _unseal_result(self, purpose_id: str, data: bytes) -> bytes:
-        return unseal_record(self.ring(), "result", purpose_id, data)
-
-    def _seal_schedule(self, name: str, data: bytes) -> bytes:
-        return seal_record(self.ring(), "schedule", f"{self.settings.environment} {name}", data)
-
-    def _unseal_schedule(self, name: str, data: bytes) -> bytes:
-        return unseal_record(self.ring(), "schedule", f"{self.settings.environment} {name}", data)
-
-    def _mac(self, data: bytes) -> bytes:
-        return mac(self.ring().primary, "token", data)
-
-    def _mac_holds(self, data: bytes, tag: bytes) -> bool:
-        """Whether any key that is not revoked made the MAC: a rotation must not forget what was revoked before it."""
-        return any(hmac.compare_digest(tag, mac(key, "token", data)) for key in self.ring().keepers)
+    @made_once
+    def operating(self) -> Operating:
+        return Operating(self.registry, self.clock, OperatingRecords(self.control, self.results, self.parked))
 
     # ---------------------------------------------------------------- the two pipes
 

@@ -27,12 +27,14 @@ from fnqueue.execution.admitting import Admitter, Run, not_now
 from fnqueue.execution.coroutines import Runner
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.limits import SoftLimits
-from fnqueue.execution.opening import End, Opener, subject
+from fnqueue.execution.opening import End, Opener, revocable
 from fnqueue.execution.powers import Powers, WaitFor
 from fnqueue.execution.texts import error_text
 from fnqueue.execution.verdict import verdict
 from fnqueue.middleware import Middleware, around_execute
 from fnqueue.outcome import Failed, Outcome, Refused, Succeeded
+from fnqueue.security.principal import Principal
+from fnqueue.state.revocations import NONE, Snapshot
 from fnqueue.task.task import Task
 
 if TYPE_CHECKING:
@@ -41,10 +43,10 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Executor:
-    """Safe between threads: all state is in the delivery. `revoked` is the heartbeat's snapshot of ids."""
+    """Safe between threads: all state is in the delivery. `revoked` is the heartbeat's snapshot."""
 
     powers: Powers
-    revoked: frozenset[str] = frozenset()
+    revoked: Snapshot = NONE
     _limits: SoftLimits = field(init=False)
     _opener: Opener = field(init=False)
     _admitter: Admitter = field(init=False)
@@ -134,9 +136,11 @@ class Executor:
 
     def _open(self, delivery: Delivery) -> tuple[Task[Any, Any, Any], dict[str, Any]]:
         task, sealed = self._opener.open(delivery)
-        if delivery.id in self.revoked:
-            delivery.principal = subject(sealed)
-            raise End(self._admitter.refused(delivery, "REVOKED", ""))
+        if self.revoked.any:
+            signed = Principal.from_wire(sealed["p"])
+            delivery.principal = f"{signed.kind}:{signed.id}"
+            if self.revoked.revokes(revocable(delivery, signed.via)):
+                raise End(self._admitter.refused(delivery, "REVOKED", ""))
         return task, sealed
 
     # ---------------------------------------------------------------- run

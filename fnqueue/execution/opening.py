@@ -22,6 +22,7 @@ from fnqueue.security.ids import milliseconds
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.principal import Principal
 from fnqueue.security.records import call_digest
+from fnqueue.state.revocations import Call
 from fnqueue.task.task import Task
 
 #: Then keys, times and limits are looked at again.
@@ -141,6 +142,12 @@ def subject(sealed: dict[str, Any]) -> str:
     """ "user:42": on whose behalf."""
     signed = Principal.from_wire(sealed["p"])
     return f"{signed.kind}:{signed.id}"
+
+
+def revocable(delivery: Delivery, via: tuple[str, ...]) -> Call:
+    """What revocations are about, of a delivery that is open. `via`: of its principal."""
+    own = str(delivery.id)
+    return Call(own, delivery.root or own, delivery.task_name or "", delivery.principal or "", via)
 
 
 def _identify(delivery: Delivery, message: Verified) -> None:

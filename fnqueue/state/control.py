@@ -1,114 +1,155 @@
-"""Revocations: which calls must not run, or must stop.
+"""Revocations in the store: which calls must not run, or must stop.
 
 Every worker reads a snapshot at each heartbeat, so it must be cheap: after the first read it asks only for what
 was written since, with an overlap that covers clocks that differ and stores that show a write late, and now and
-then for all of it. It is bounded: past IDS_MAX the oldest revocations are left to `revoked`, which reads one.
+then for all of it. It is bounded: of more than KEPT_MAX the newest count. What operators revoke has a bucket of its
+own, so that nobody crowds it out by cancelling calls of his own.
 
-A revocation is MACed with a key that workers and web nodes hold: whoever can only write to the store cannot
-stop anybody's work by it. (He can delete one: a revocation is a wish, not a lock.)
-Knows a store and a callable that MACs; knows no task.
+A revocation is sealed with a key that workers and web nodes hold, under the id of its record: whoever can only write
+to the store can neither stop anybody's work by it nor read whose it is. He can delete one, or put an older one back: a
+revocation is a wish, not a lock.
+Knows a store and callables that seal; knows no task.
 """
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from fnqueue import forks, quotas
 from fnqueue.clock import Clock
-from fnqueue.store.base import Record, Store, Value
+from fnqueue.errors import EnvelopeError, KeysMissing
+from fnqueue.state.revocations import EVERY_CALL, NONE, Grant, Revocation, Snapshot, What, decode, encode
+from fnqueue.store.base import Record, Store
 
 KIND: Final = "revoked"
-IDS_MAX: Final = 50_000
+KEPT_MAX: Final = 50_000
 OVERLAP_SECONDS: Final = quotas.FUTURE_SKEW_SECONDS
 REFRESH_SECONDS: Final = 600
-_BUCKET: Final = "all"  # revocations are rare: one partition carries 1,000 a second
+#: Of roots and principals: a call may be deferred for in a year, and then wait for another.
+WIDE_SECONDS: Final = 2 * 31_536_000.0
+#: Partitions of a store's index: revocations are rare, and one carries 1,000 a second.
+OPERATORS: Final = "operators"
+ASKED: Final = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Seals:
+    """`seal(id, data)`, `unseal(id, sealed)`, which raises EnvelopeError, and `name(text)`: a keyed hash of it."""
+
+    seal: Callable[[str, bytes], bytes]
+    unseal: Callable[[str, bytes], bytes]
+    name: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    sealed: bytes
+    revocation: Revocation
 
 
 class Control:
-    """One per process; safe between threads.
+    """One per process; safe between threads."""
 
-    `check(data, mac)` tells whether any key in use made the MAC; without it only the key of `mac` counts, and a
-    rotation forgets the revocations before it.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        mac: Callable[[bytes], bytes],
-        check: Callable[[bytes, bytes], bool] | None = None,
-    ) -> None:
-        self._store, self._clock, self._mac = store, clock, mac
-        self._check = check or (lambda data, tag: hmac.compare_digest(tag, mac(data)))
+    def __init__(self, store: Store, clock: Clock, seals: Seals) -> None:
+        self._store, self._clock, self._seals = store, clock, seals
         self._lock = forks.ProcessLock()
-        self._until: dict[str, float] = {}
-        self._snapshot: frozenset[str] = frozenset()
+        self._kept: dict[str, _Kept] = {}
+        self._snapshot: Snapshot = NONE
         self._read_at: float | None = None
         self._refreshed_at = 0.0
 
-    def revoke(self, id: str, until: float) -> None:
-        """Stop this call, if it has not ended. `until`: its envelope's `ex`; past it nothing of it can run anyway."""
-        now, until = self._clock.now(), until + quotas.RUN_SECONDS_MAX  # it may have begun just before `ex`
-        fields: dict[str, Value] = {"until": until, "mac": self._mac(_text(id, until))}
-        sort = f"{int(now * 1000):013d}"
-        self._store.put(Record(kind=KIND, id=id, fields=fields, bucket=_BUCKET, sort=sort, expires_at=until))
+    def revoke(
+        self,
+        what: What,
+        value: str,
+        *,
+        until: float | None = None,
+        before: float | None = None,
+        grant: Grant = EVERY_CALL,
+        operator: bool = False,
+    ) -> None:
+        """Stop what it names and the grant covers, as far as it has not ended. All in unix seconds.
 
-    def revoked(self, id: str) -> bool:
-        """Ask the store about one call, past any snapshot."""
-        record = self._store.get(KIND, id)
-        return record is not None and self._genuine(record) is not None
+        `until`: of a call, its envelope's `ex`; past it nothing of it can run anyway. `before`: of a principal, the
+        moment; None: now. Asked for again it lasts as long as the longer of both.
+        """
+        now = self._clock.now()
+        until = (now + WIDE_SECONDS if until is None else until) + quotas.RUN_SECONDS_MAX  # it may begin just before
+        wish = Revocation(what, value, until, now if before is None else before, grant)
+        name = self._seals.name(f"{what} {value} {grant.subject or ''}")
+        wish = self._joined(name, wish)
+        self._store.put(
+            Record(
+                kind=KIND,
+                id=name,
+                fields={"sealed": self._seals.seal(name, encode(wish))},
+                bucket=OPERATORS if operator else ASKED,
+                sort=f"{int(now * 1000):013d}",
+                expires_at=wish.until,
+            )
+        )
 
-    def snapshot(self) -> frozenset[str]:
-        """The ids of all revoked calls that may still run, as of now."""
+    def snapshot(self) -> Snapshot:
+        """All that may still stop something, as of now."""
         with self._lock.here():
             now = self._clock.now()
-            changed = self._read(now)
-            live = {task: until for task, until in self._until.items() if until > now}
-            if changed or len(live) < len(self._until):
-                self._until, self._snapshot = live, frozenset(live)
+            before = self._kept
+            self._read(now)
+            self._kept = {name: kept for name, kept in self._kept.items() if kept.revocation.until > now}
+            if self._kept != before:
+                self._snapshot = Snapshot(kept.revocation for kept in self._kept.values())
             return self._snapshot
 
     # ---------------------------------------------------------------- helpers
 
-    def _read(self, now: float) -> bool:
+    def _joined(self, name: str, wish: Revocation) -> Revocation:
+        """With what the same asker wished before: a later look must not shorten it."""
+        record = self._store.get(KIND, name)
+        known = self._genuine(record) if record is not None else None
+        if known is None:
+            return wish
+        earlier = known.revocation
+        return Revocation(
+            wish.what, wish.value, max(wish.until, earlier.until), max(wish.before, earlier.before), wish.grant
+        )
+
+    def _read(self, now: float) -> None:
         since = None if self._read_at is None else max(0.0, min(self._read_at, now) - OVERLAP_SECONDS)
         if since is None or abs(now - self._refreshed_at) >= REFRESH_SECONDS:
-            since, self._refreshed_at = None, now
-        found = self._since(since)
-        before = self._until
+            since = None
+        found = {**self._since(ASKED, since), **self._since(OPERATORS, since)}
         # A whole read starts anew, so that what is gone from the store is gone here.
-        self._until = found if since is None else {**before, **found}
+        self._kept = found if since is None else {**self._kept, **found}
         self._read_at = now
-        return self._until.keys() != before.keys()
+        if since is None:
+            self._refreshed_at = now
 
-    def _since(self, since: float | None) -> dict[str, float]:
+    def _since(self, bucket: str, since: float | None) -> dict[str, _Kept]:
         sort_from = None if since is None else f"{int(since * 1000):013d}"
-        found: dict[str, float] = {}
+        found: dict[str, _Kept] = {}
         cursor: str | None = None
-        while len(found) < IDS_MAX:
-            page = self._store.query(KIND, _BUCKET, sort_from=sort_from, limit=1000, cursor=cursor, newest_first=True)
+        while len(found) < KEPT_MAX:
+            page = self._store.query(KIND, bucket, sort_from=sort_from, limit=1000, cursor=cursor, newest_first=True)
             for record in page.records:
-                until = self._known(record)
-                if until is not None:
-                    found[record.id] = until
+                kept = self._genuine(record)
+                if kept is not None:
+                    found[record.id] = kept
             cursor = page.cursor
             if cursor is None:
                 break
         return found
 
-    def _known(self, record: Record) -> float | None:
-        """Its `until`, checking the MAC only of what was not seen before: the overlap is read again each time."""
-        seen = self._until.get(record.id)
-        return seen if seen is not None and seen == record.fields.get("until") else self._genuine(record)
-
-    def _genuine(self, record: Record) -> float | None:
-        until, mac = record.fields.get("until"), record.fields.get("mac")
-        if not isinstance(until, float) or not isinstance(mac, bytes):
+    def _genuine(self, record: Record) -> _Kept | None:
+        """None: no key of ours sealed it for this id. What was seen before is not opened again."""
+        sealed, seen = record.fields.get("sealed"), self._kept.get(record.id)
+        if not isinstance(sealed, bytes):
             return None
-        return until if self._check(_text(record.id, until), mac) else None
-
-
-def _text(id: str, until: float) -> bytes:
-    return f"revoked {len(id)} {id} {until!r}".encode()
+        if seen is not None and seen.sealed == sealed:
+            return seen
+        try:
+            revocation = decode(self._seals.unseal(record.id, sealed))
+        except (EnvelopeError, KeysMissing):
+            return None
+        return _Kept(sealed, revocation) if revocation is not None else None

@@ -110,6 +110,7 @@ class TaskKeywords(TypedDict, total=False):
     raises: tuple[type[Exception], ...]
     runs_as: str | None
     read: Policy | None
+    operate: Policy | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +133,7 @@ class TaskOptions:
     raises: tuple[type[Exception], ...] = ()
     runs_as: str | None = None
     read: Policy | None = None
+    operate: Policy | None = None
     bind: bool = False
 
     def __post_init__(self) -> None:

@@ -13,7 +13,9 @@ from fnqueue.errors import FnQueueError
 from fnqueue.events import EngineTrouble, LeaseLost
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.execute import Executor
+from fnqueue.execution.opening import revocable
 from fnqueue.runtime import Runtime
+from fnqueue.state.revocations import UNREAD
 
 Duty = Callable[[Sequence[Delivery]], None]
 
@@ -32,7 +34,10 @@ class Ticks:
         self._interrupt, self._write_health = interrupt, write_health
 
     def begin(self) -> None:
-        """Before the first receive: what was cancelled while no worker ran must not start now."""
+        """Before the first receive: what was cancelled while no worker ran must not start now. Nor while the store is
+        away, and nobody knows."""
+        if self._runtime.control is not None:
+            self._executor.revoked = UNREAD
         self._do("start", self._revoke, [])
 
     def tick(self, held: Sequence[Delivery]) -> None:
@@ -69,11 +74,14 @@ class Ticks:
         if self._runtime.control is None:
             return
         self._executor.revoked = revoked = self._runtime.control.snapshot()
+        if not revoked.any:
+            return
         for delivery in held:
-            if delivery.started_at is not None and delivery.id in revoked and not delivery.revoked:
-                delivery.revoked = True
-                if delivery.context is not None:
-                    delivery.context.revoked = True
+            context = delivery.context
+            if delivery.started_at is None or context is None or delivery.revoked:
+                continue
+            if revoked.revokes(revocable(delivery, context.principal.via)):
+                delivery.revoked = context.revoked = True
                 self._interrupt(delivery)
 
     def _write_started(self, held: Sequence[Delivery]) -> None:

@@ -219,10 +219,10 @@ def without_digest(fn) -> None:
     found = store.get(results.KIND, ID)
     purpose = results._purpose(ID, dict(found.fields), found.fence)
     value, error, message, principal, _call = msgspec.msgpack.decode(
-        runtime._unseal_result(purpose, found.fields["sealed"])
+        runtime.sealing.unseal_result(purpose, found.fields["sealed"])
     )
     fields = dict(found.fields)
-    fields["sealed"] = runtime._seal_result(purpose, msgspec.msgpack.encode([value, error, message, principal]))
+    fields["sealed"] = runtime.sealing.seal_result(purpose, msgspec.msgpack.encode([value, error, message, principal]))
     store.put(
         Record(
             kind=found.kind,

@@ -13,6 +13,7 @@ from fnqueue.outcome import Outcome, Refused, Succeeded
 from fnqueue.security.ids import new_id
 from fnqueue.security.keyring import new_key
 from fnqueue.security.keys import FixedKeys
+from fnqueue.state.revocations import EVERY_CALL, Revocation, Snapshot
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_a_revoked_call_that_was_opened_ahead_does_not_run(fn, work, clock) -> N
     handle = work.defer("abc")
     executor, (delivery,) = fn.runtime().executor(worker="w"), received(fn)
     executor.open_ahead([delivery])
-    executor.revoked = frozenset({handle.id})
+    executor.revoked = Snapshot([Revocation("id", handle.id, clock.now() + 60, 0, EVERY_CALL)])
     assert executor.execute(delivery) == Refused("REVOKED")
 
 
