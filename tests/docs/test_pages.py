@@ -128,7 +128,7 @@ def test_an_extra_in_a_page_is_one(name):
 def test_a_name_of_fnqueue_in_a_page_is_one(name):
     """`fnqueue.policies`, `fnqueue.testing.in_memory`: modules, or what they have."""
     for dotted in set(re.findall(r"`((?:fnqueue|flask_fnqueue|django_fnqueue)(?:\.\w+)+)`", page(name).prose)):
-        if not dotted.endswith((".db", ".keys")):  # files
+        if not dotted.endswith((".db", ".keys", ".blobs")):  # files
             assert is_importable(dotted), f"{name}: {dotted} is nothing"
 
 
