@@ -57,7 +57,7 @@ test-matrix: $(VENV)/.dev
 	$(BIN)/python -m tests.matrix
 
 test-full: $(VENV)/.dev
-	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest -s tests/system tests/schedule tests/scheduling \
+	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest -s tests/system tests/schedule tests/scheduling tests/fuzz \
 	  tests/integrations/*/*random*
 
 # docs/settings.md and docs/cli.md, from the code.
