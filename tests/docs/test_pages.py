@@ -32,7 +32,7 @@ ALL_TEXT = {each.name: each.text for each in pages()}
 
 #: page -> why some of its blocks are not run. A new one is to be thought about, so it is to be written here, too.
 NOT_RUN: dict[str, list[str]] = {
-    "README.md": ["CI runs both by themselves"],
+    "README.md": ["CI runs them by themselves"],
     "docs/deploying-web.md": [
         "it has to be compiled first; tests/system/web_servers starts it",
         "tests/system/web_servers starts them, with a project of its own",
