@@ -22,7 +22,6 @@ COMMANDS = {
     "tasks": ("fnqueue.cli.tasks:tasks", "List registered tasks, or the calls of late."),
     "queues": ("fnqueue.cli.queues:queues", "List, create and purge queues."),
     "dlq": ("fnqueue.cli.dlq:dlq", "Look into dead-letter queues; send back or discard."),
-    "blobs": ("fnqueue.cli.blobs:blobs", "Sweep large arguments and results."),
     "schedule": ("fnqueue.cli.schedule:schedule", "List, preview, pause and run schedules."),
     "keys": ("fnqueue.cli.keys:keys", "Make, list, check and rotate keys."),
     "emulator": ("fnqueue.cli.emulator:emulator", "Serve Amazon SQS and EventBridge Scheduler on this machine."),

@@ -1,12 +1,14 @@
-"""The ASGI application: one port for all services. Whose call it is says the scope of its signature, or its path.
+"""The application: one port for all services. Whose call it is says the scope of its signature, or its path.
 
-`services` is the seam: SQS is one of them; another one brings an ASGI-like callable under the name that AWS signs with.
+`_services` is the seam: SQS is one of them; another one brings a callable like this one under the name that AWS
+signs with.
 Knows SQS's two protocols and no rule.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
@@ -21,18 +23,7 @@ from fnqueue.emulator import browsers, json_protocol, query_protocol, rest_proto
 from fnqueue.emulator import call as calls
 from fnqueue.emulator.call import Call
 from fnqueue.emulator.desk import Desk
-from fnqueue.emulator.http import (
-    ClientGone,
-    Headers,
-    Reader,
-    Receive,
-    Refused,
-    Request,
-    Scope,
-    Send,
-    answer,
-    until_gone,
-)
+from fnqueue.emulator.http import Gone, Headers, Request, Send, answer
 from fnqueue.emulator.members import Members
 from fnqueue.emulator.operations import OPERATIONS
 from fnqueue.emulator.refusals import Refusal, of_error
@@ -44,7 +35,7 @@ _log = logging.getLogger("fnqueue.emulator")
 _encode = msgspec.json.Encoder().encode
 _JSON: Headers = [(b"content-type", b"application/json")]
 
-Service = Callable[[Request, Receive, Send], Awaitable[None]]
+Service = Callable[[Request, Gone, Send], Awaitable[None]]
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,55 +61,48 @@ class Emulator:
         self.ticker = Ticker(desk, schedules)
         self._scheduler = Scheduler(desk, schedules, self.ticker, self._place)
         self._services: dict[str, Service] = {"sqs": self._sqs, "scheduler": self._scheduler}
-        self._reader = Reader()
         self._moving: asyncio.Task[None] | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+    async def __call__(self, request: Request, gone: Gone, send: Send) -> None:
+        refusal = request.refusal or browsers.refusal(request, on_loopback=self._setting.on_loopback)
+        if refusal is not None:
+            body, headers = json_protocol.refused(refusal, _request_id())
+            send(refusal.status, body, headers)
             return
-        try:
-            request = await self._reader.read(scope, receive)
-            if refusal := browsers.refusal(request, on_loopback=self._setting.on_loopback):
-                raise Refused(refusal)
-            own = _OWN.get((request.method, request.path))
-            service = self._services.get(_service_name(request), self._sqs)
-            await (service(request, receive, send) if own is None else own(self, request, send))
-        except ClientGone:
-            pass
-        except Refused as error:
-            body, headers = json_protocol.refused(error.refusal, _request_id())
-            await answer(send, error.refusal.status, body, [*headers, (b"connection", b"close")])
+        own = _OWN.get((request.method, request.path))
+        service = self._services.get(_service_name(request), self._sqs)
+        await (service(request, gone, send) if own is None else own(self, request, send))
 
     # ------------------------------------------------------------------ SQS
 
-    async def _sqs(self, request: Request, receive: Receive, send: Send) -> None:
+    async def _sqs(self, request: Request, gone: Gone, send: Send) -> None:
         request_id = _request_id()
         if json_protocol.speaks(request):
-            done = await self._done(json_protocol.read(request), request, receive)
+            done = await self._done(json_protocol.read(request), request, gone)
             if isinstance(done, Refusal):
-                await answer(send, done.status, *json_protocol.refused(done, request_id))
+                send(done.status, *json_protocol.refused(done, request_id))
             else:
-                await answer(send, 200, *json_protocol.answered(done[1], request_id))
+                send(200, *json_protocol.answered(done[1], request_id))
             return
         asked = query_protocol.read(request) if request.method in ("GET", "POST") else None
         if asked is None:  # X3
-            await answer(send, 404, b"<UnknownOperationException/>\n", [(b"content-type", b"text/xml")])
+            send(404, b"<UnknownOperationException/>\n", [(b"content-type", b"text/xml")])
             return
-        done = await self._done(asked, request, receive)
+        done = await self._done(asked, request, gone)
         if isinstance(done, Refusal):
-            await answer(send, done.status, *query_protocol.refused(done, request_id))
+            send(done.status, *query_protocol.refused(done, request_id))
         else:
-            await answer(send, 200, *query_protocol.answered(*done, request_id))
+            send(200, *query_protocol.answered(*done, request_id))
 
     async def _done(
-        self, asked: tuple[str, Members] | Refusal, request: Request, receive: Receive
+        self, asked: tuple[str, Members] | Refusal, request: Request, gone: Gone
     ) -> tuple[str, dict[str, Any] | None] | Refusal:
         """The operation's name and its answer, or why there is none."""
         if isinstance(asked, Refusal):
             return asked
         name, members = asked
         try:
-            done = await OPERATIONS[name][1](self._call(request, receive), members)
+            done = await OPERATIONS[name][1](self._call(request, gone), members)
         except Exception as error:
             refusal = of_error(error)
             if refusal is None:
@@ -129,7 +113,7 @@ class Emulator:
             self.move()
         return name, done
 
-    def _call(self, request: Request, receive: Receive) -> Call:
+    def _call(self, request: Request, gone: Gone) -> Call:
         region, account = self._place(request)
         return Call(
             service=self._service,
@@ -138,7 +122,7 @@ class Emulator:
             account=account,
             origin=calls.origin_of(request.header(b"host"), self._setting.origin),
             trace=request.header(b"x-amzn-trace-id") or None,
-            gone=lambda: asyncio.ensure_future(until_gone(receive)),
+            gone=gone,
         )
 
     def _place(self, request: Request) -> Place:
@@ -251,5 +235,10 @@ def _authorization(request: Request) -> str:
     return request.header(b"authorization")
 
 
+_numbers = itertools.count()
+_PREFIX = str(uuid.uuid4())[:24]
+
+
 def _request_id() -> str:
-    return str(uuid.uuid4())
+    """Unlike any other: a random number for each would cost more than to parse the request."""
+    return f"{_PREFIX}{next(_numbers):012x}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import re
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -10,8 +10,10 @@ from typing import NamedTuple
 from fnqueue.broker.embedded.service import Address, QueueService
 from fnqueue.broker.embedded.service.address import of_url, refuse, refuse_missing
 from fnqueue.emulator.desk import Desk
+from fnqueue.emulator.http import Gone
 
 _SCOPE = re.compile(r"Credential=([^/,\s]{1,128})/[^/,\s]{0,32}/([a-z0-9-]{1,40})/([a-z0-9-]{1,40})/")
+_REMEMBERED_MAX = 250
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
 
@@ -31,7 +33,7 @@ class Call(NamedTuple):
     account: str
     origin: str  # what queue URLs begin with
     trace: str | None
-    gone: Callable[[], asyncio.Task[None]]
+    gone: Gone
 
     def url(self, address: Address) -> str:
         return f"{self.origin}/{address.account}/{address.name}"
@@ -47,8 +49,17 @@ class Call(NamedTuple):
 
 
 def scope_of(authorization: str) -> Scope | None:
+    # What a caller's requests have in common is before the first comma.
+    begin = authorization.partition(",")[0]
+    return _scope_of(begin) if "Credential=" in begin and len(begin) <= _REMEMBERED_MAX else _found(authorization)
+
+
+def _found(authorization: str) -> Scope | None:
     found = _SCOPE.search(authorization)
     return Scope(*found.groups()) if found else None
+
+
+_scope_of = functools.lru_cache(maxsize=256)(_found)
 
 
 def account_of(access_key: str, otherwise: str) -> str:
@@ -56,6 +67,7 @@ def account_of(access_key: str, otherwise: str) -> str:
     return access_key if _ACCOUNT.fullmatch(access_key) else otherwise
 
 
+@functools.lru_cache(maxsize=64)
 def origin_of(host: str, otherwise: str) -> str:
     return f"http://{host if _HOST.fullmatch(host) else otherwise}"
 

@@ -1,8 +1,8 @@
-"""One client's connection: its requests one after another, each handed to an ASGI application and answered.
+"""One client's connection: its requests one after another, each read whole, handed on, and answered.
 
-uvicorn keeps the sockets, the signals and the end; this is in the place of its HTTP protocol, which costs three times
-as much a request. It does what the emulator needs of ASGI and no more: an answer is one body. Whoever never ends a
-head is hung up on, by its size and by the time; whoever sends a request before the last is answered waits, unread.
+uvicorn keeps the sockets, the signals and the end; this is in the place of its HTTP protocol and of ASGI, which cost
+three times as much a request. Whoever never ends a request is hung up on, by its size and by the time; whoever sends
+the next ones before the first is answered waits, unread.
 Knows nothing of SQS.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -18,42 +19,73 @@ from urllib.parse import unquote
 import httptools
 import msgspec
 
-from fnqueue.emulator.http import Headers
+from fnqueue.emulator.http import (
+    BODY_BYTES_MAX,
+    TOO_LARGE,
+    TOO_MANY,
+    TOO_SLOW,
+    Bodies,
+    Gone,
+    Headers,
+    Request,
+    Send,
+)
+from fnqueue.emulator.refusals import Refusal
 
 _log = logging.getLogger("fnqueue.emulator")
 
-_UNREAD_BYTES_MAX = 64 * 1024
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_GONE = {"type": "http.disconnect"}
+
+App = Callable[[Request, Gone, Send], Awaitable[None]]
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """`head_seconds`: for a request's head, whole; `idle_seconds`: between two requests."""
+    """`request_seconds`: from a request's first byte to its last. `idle_seconds`: between two requests."""
 
     head_bytes: int = 64 * 1024
-    head_seconds: float = 60.0
+    request_seconds: float = 60.0
     idle_seconds: float = 75.0
 
 
+class Door:
+    """What the connections of one server share."""
+
+    def __init__(self, app: App, bounds: Bounds | None = None) -> None:
+        self.app, self.bounds, self.bodies = app, bounds or Bounds(), Bodies()
+        self._of: Any = None
+        self._starts: dict[int, bytes] = {}
+
+    def start(self, status: int, default_headers: Headers) -> bytes:
+        """What an answer begins with. uvicorn brings other headers each second: the date."""
+        if default_headers is not self._of:
+            self._of, self._starts = default_headers, {}
+        start = self._starts.get(status)
+        if start is None:
+            start = self._starts[status] = _LINES[status] + b"".join(b"%b: %b\r\n" % each for each in default_headers)
+        return start
+
+    def connection(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> Connection:
+        """uvicorn calls it, with these names."""
+        return Connection(self, server_state, _loop or asyncio.get_running_loop())
+
+
 class Connection(asyncio.Protocol):
-    """Made by uvicorn, with these names."""
-
-    bounds = Bounds()
-
-    def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
-        self._app, self._state = config.loaded_app, server_state
-        self._loop: asyncio.AbstractEventLoop = _loop or asyncio.get_running_loop()
+    def __init__(self, door: Door, server_state: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._door, self._state, self._loop = door, server_state, loop
         self._parser = httptools.HttpRequestParser(self)
         self._transport: Any = None
         self._reads = self._writable = True
-        self._head: _Head | None = None  # being read
+        self._url, self._headers = b"", dict[bytes, bytes]()  # of the head that is being read
+        self._head_bytes, self._heads, self._in_head, self._in_trailer = 0, 0, False, False
         self._unfinished: Exchange | None = None  # its body is being read
+        self._body: bytes | bytearray = b""
+        self._held = 0
         self._active: Exchange | None = None
         self._next: deque[Exchange] = deque()
-        self._head_bytes, self._heads, self._in_head = 0, 0, False
-        self._since = self._loop.time()
+        self._since = loop.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
 
     # ------------------------------------------------------------------ the transport's
 
@@ -64,10 +96,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._state.connections.discard(self)
+        self._drop_body()
         self._next.clear()
-        for exchange in (self._active, self._unfinished):
-            if exchange is not None:
-                exchange.lose()
+        if self._active is not None:
+            self._active.lose()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -77,16 +109,17 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._hang_up(400, "Nothing to upgrade to here.")
+            return
         except httptools.HttpParserError:
             self._hang_up(400, "Invalid HTTP request received.")
             return
         if self._in_head:
             # Where a head begins in these data, most of them may be the body before it.
             self._head_bytes += len(data) if self._heads == heads else 0
-            if self._head_bytes > self.bounds.head_bytes:
+            if self._head_bytes > self._door.bounds.head_bytes:
                 self._hang_up(400, "Request header fields too large.")
-        elif self._unfinished is not None:
-            self._take(self._unfinished)
+        if self._unfinished is not None:
+            self._hold(self._unfinished)
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -106,216 +139,188 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------ the parser's
 
     def on_message_begin(self) -> None:
+        self._url, self._headers, self._in_trailer = b"", {}, False
+        self._since = self._loop.time()
         self._begin_head()
-        self._head = _Head()
 
     def on_url(self, url: bytes) -> None:
-        assert self._head is not None
-        self._head.url += url
+        self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._head is not None:  # else it follows a body in chunks, and nobody asks for it
-            self._head.headers.append((name.lower(), value))
+        if not self._in_trailer:  # fields that follow a body in chunks: nobody asks for them
+            self._headers[name.lower()] = value
 
     def on_headers_complete(self) -> None:
-        head, self._head, self._in_head = self._head, None, False
-        assert head is not None
+        self._in_head, self._in_trailer = False, True
         parser = self._parser
         keeps_alive = parser.should_keep_alive() and parser.get_http_version() != "1.0"
-        self._unfinished = Exchange(self, _scope(parser.get_method().decode(), head), keeps_alive)
+        self._unfinished = Exchange(self, _request(parser.get_method().decode(), self._url, self._headers), keeps_alive)
 
     def on_chunk_header(self) -> None:  # the last chunk has no body: fields follow
         self._begin_head()
 
     def on_body(self, body: bytes) -> None:
         self._in_head = False
-        if self._unfinished is not None:
-            self._unfinished.add(body)
+        if self._unfinished is None:  # it was refused
+            return
+        if not self._body:
+            self._body = body
+            return
+        if not isinstance(self._body, bytearray):
+            self._body = bytearray(self._body)
+        self._body += body
 
     def on_message_complete(self) -> None:
         self._in_head = False
         exchange, self._unfinished = self._unfinished, None
-        if exchange is not None:
-            exchange.end()
-            self._take(exchange)
+        if exchange is None:
+            return
+        if len(self._body) > BODY_BYTES_MAX:
+            exchange.refuse(TOO_LARGE)
+        else:
+            exchange.request.body = bytes(self._body)
+        self._drop_body()
+        self._take(exchange)
 
     def _begin_head(self) -> None:
-        if not self._in_head:
-            self._since = self._loop.time()
         self._head_bytes, self._in_head, self._heads = 0, True, self._heads + 1
+
+    # ------------------------------------------------------------------ bodies that come in pieces
+
+    def _hold(self, exchange: Exchange) -> None:
+        more, self._held = len(self._body) - self._held, len(self._body)
+        if not self._door.bodies.hold(more):
+            self._refuse(exchange, TOO_MANY)
+        elif len(self._body) > BODY_BYTES_MAX:
+            self._refuse(exchange, TOO_LARGE)
+        elif exchange.request.headers.get(b"expect", b"").lower() == b"100-continue" and self._active is None:
+            del exchange.request.headers[b"expect"]
+            self._transport.write(_CONTINUE)
+
+    def _refuse(self, exchange: Exchange, refusal: Refusal) -> None:
+        """What is still to come of it is read past, until it has heard."""
+        self._unfinished = None
+        self._drop_body()
+        exchange.refuse(refusal)
+        self._take(exchange)
+
+    def _drop_body(self) -> None:
+        self._door.bodies.let_go(self._held)
+        self._body, self._held = b"", 0
 
     # ------------------------------------------------------------------ one after another
 
     def _take(self, exchange: Exchange) -> None:
-        if not exchange.taken:
-            exchange.taken = True
-            self._next.append(exchange)
-            self._go_on()
-        self.read_on()
+        self._next.append(exchange)
+        self._go_on()
 
     def _go_on(self) -> None:
         if self._active is None and self._next and self._writable:
             self._active = self._next.popleft()
-            task = self._loop.create_task(self._run(self._active))
-            self._state.tasks.add(task)
-            task.add_done_callback(self._state.tasks.discard)
-        self.read_on()
+            self._task = self._loop.create_task(self._run(self._active))
+        if self._reads is bool(self._next):
+            self._read_on(not self._next)
 
     async def _run(self, exchange: Exchange) -> None:
         try:
-            await self._app(exchange.scope, exchange.receive, exchange.send)
+            await self._door.app(exchange.request, exchange.gone, exchange.send)
         except Exception:
             _log.exception("a request failed")
         if not exchange.answered:
             self._transport.close()
 
-    def answered(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:
+    def answered(self, exchange: Exchange, status: int, body: bytes, headers: Headers) -> None:
         """All that is to be said to `exchange`."""
         if self._transport.is_closing():
             return
-        parts = [_LINES[status]]
-        for name, value in (*self._state.default_headers, *headers):
-            parts += (name, b": ", value, b"\r\n")
-            if name == b"connection" and value == b"close":
-                exchange.keeps_alive = False
+        parts = [self._door.start(status, self._state.default_headers)]
+        for header in headers:
+            parts.append(b"%b: %b\r\n" % header)
         if not exchange.keeps_alive:
             parts.append(b"connection: close\r\n")
-        parts.append(b"\r\n")
-        if exchange.scope["method"] != "HEAD":
+        parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        if exchange.request.method != "HEAD":
             parts.append(body)
         self._transport.write(b"".join(parts))
         self._active = None
         if not exchange.keeps_alive:
             self._transport.close()
             return
-        self._since = self._loop.time()
+        if not self._in_head:
+            self._since = self._loop.time()
         self._go_on()
 
-    def read_on(self) -> None:
-        """Or not: while others wait for their turn, and while a body is not taken as fast as it comes."""
-        unread = self._unfinished.unread if self._unfinished is not None else 0
-        reads = not self._next and unread <= _UNREAD_BYTES_MAX
-        if reads == self._reads or self._transport.is_closing():
+    def _read_on(self, reads: bool) -> None:
+        """Or not, while others wait for their turn."""
+        if self._transport.is_closing():
             return
-        self._reads = reads
+        self._reads, self._since = reads, self._loop.time()
         (self._transport.resume_reading if reads else self._transport.pause_reading)()
-
-    def continue_(self) -> None:
-        self._transport.write(_CONTINUE)
 
     # ------------------------------------------------------------------ who has had enough time
 
     def _watch(self) -> None:
         """One timer, which looks from time to time: to set one with each request costs more than all else here."""
-        bounds, left = self.bounds, float("inf")
+        bounds, left = self._door.bounds, float("inf")
         passed = self._loop.time() - self._since
-        if self._in_head:
-            left = bounds.head_seconds - passed
+        if self._reads and (self._in_head or self._unfinished is not None):
+            left = bounds.request_seconds - passed
         elif self._active is None:
             left = bounds.idle_seconds - passed
-        if left <= 0 and self._in_head and self._active is None:
-            self._hang_up(408, "The request was not whole in time.")
-        elif left <= 0:
-            self._transport.close()
+        if left > 0:
+            self._timer = self._loop.call_later(min(left, bounds.request_seconds / 4), self._watch)
+        elif self._unfinished is not None:
+            self._refuse(self._unfinished, TOO_SLOW)
+        elif self._in_head:
+            self._hang_up(408, TOO_SLOW.text)
         else:
-            seconds = min(left, bounds.head_seconds / 4)
-            self._timer = self._loop.call_later(seconds, self._watch)
+            self._transport.close()
 
     def _hang_up(self, status: int, text: str) -> None:
         if self._transport.is_closing():
             return
         if self._active is None:  # else it would be taken for the answer to that
-            length = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(text)
-            self._transport.write(_LINES[status] + b"content-type: text/plain\r\n" + length + text.encode())
+            length = b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(text)
+            self._transport.write(_LINES[status] + length + text.encode())
         self._transport.close()
 
 
-class _Head:
-    __slots__ = ("headers", "url")
-
-    def __init__(self) -> None:
-        self.url, self.headers = b"", list[tuple[bytes, bytes]]()
-
-
-def _scope(method: str, head: _Head) -> dict[str, Any]:
-    path, query = head.url, b""
-    if not path.startswith(b"/") or b"#" in path:  # a whole URL, as proxies are given it
-        parsed = httptools.parse_url(path)
-        path, query = parsed.path or b"/", parsed.query or b""
-    else:
-        path, _, query = path.partition(b"?")
-    text = path.decode("ascii", "replace")
-    if "%" in text:
-        text = unquote(text)
-    return {"type": "http", "method": method, "path": text, "query_string": query, "headers": head.headers}
-
-
 class Exchange:
-    """A request and its answer: `receive` and `send` are ASGI's."""
+    """A request, and who is to be told the answer."""
 
-    __slots__ = (
-        *("_connection", "_ended", "_expects", "_headers", "_lost", "_piece", "_status", "_told", "_waiter"),
-        *("answered", "keeps_alive", "scope", "taken"),
-    )
+    __slots__ = ("_connection", "_gone", "_lost", "answered", "keeps_alive", "request")
 
-    def __init__(self, connection: Connection, scope: dict[str, Any], keeps_alive: bool) -> None:
-        self._connection, self.scope, self.keeps_alive = connection, scope, keeps_alive
-        self._piece: bytes | bytearray = b""
-        self._ended = self._told = self._lost = self.taken = self.answered = False
-        self._expects = any(name == b"expect" and value.lower() == b"100-continue" for name, value in scope["headers"])
-        self._waiter: asyncio.Future[None] | None = None
-        self._status, self._headers = 0, list[tuple[bytes, bytes]]()
+    def __init__(self, connection: Connection, request: Request, keeps_alive: bool) -> None:
+        self._connection, self.request, self.keeps_alive = connection, request, keeps_alive
+        self.answered = self._lost = False
+        self._gone: asyncio.Future[None] | None = None
 
-    # ------------------------------------------------------------------ for the connection
+    def refuse(self, refusal: Refusal) -> None:
+        self.request.refusal, self.keeps_alive = refusal, False
 
-    @property
-    def unread(self) -> int:
-        return len(self._piece)
+    def send(self, status: int, body: bytes, headers: Headers) -> None:
+        self.answered = True
+        self._connection.answered(self, status, body, headers)
 
-    def add(self, piece: bytes) -> None:
-        if self.answered:
-            return
-        if not self._piece:
-            self._piece = piece
-        else:
-            if not isinstance(self._piece, bytearray):
-                self._piece = bytearray(self._piece)
-            self._piece += piece
-        self._wake()
-
-    def end(self) -> None:
-        self._ended = True
-        self._wake()
+    def gone(self) -> asyncio.Future[None]:
+        self._gone = asyncio.get_running_loop().create_future()
+        if self._lost:
+            self._gone.set_result(None)
+        return self._gone
 
     def lose(self) -> None:
         """The client has gone."""
         self._lost = True
-        self._wake()
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
-    # ------------------------------------------------------------------ for the application
-
-    async def receive(self) -> dict[str, Any]:
-        while True:
-            if self._lost:
-                return _GONE
-            if self._piece or (self._ended and not self._told):
-                piece, self._piece, self._told = bytes(self._piece), b"", self._ended
-                if not self._ended:
-                    self._connection.read_on()
-                return {"type": "http.request", "body": piece, "more_body": not self._ended}
-            if self._expects and not self._ended:
-                self._expects = False
-                self._connection.continue_()
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-
-    async def send(self, message: dict[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            self._status, self._headers = message["status"], message["headers"]
-            return
-        self.answered, self._piece = True, b""
-        self._connection.answered(self, self._status, self._headers, message["body"])
+def _request(method: str, url: bytes, headers: dict[bytes, bytes]) -> Request:
+    if url.startswith(b"/") and b"#" not in url:
+        path, _, query = url.partition(b"?")
+    else:  # a whole URL, as proxies are given it
+        parsed = httptools.parse_url(url)
+        path, query = parsed.path or b"/", parsed.query or b""
+    text = path.decode("latin-1")
+    shown = unquote(text) if "%" in text else text
+    return Request(method, shown, query.decode("latin-1"), headers, raw_path=path)

@@ -1,6 +1,7 @@
 """One thread works on the engine for all clients, and those who wait for a message stand in line here.
 
-What many clients ask at the same moment is done in one transaction, so one fsync serves them all. A long poll is a
+What many clients ask at the same moment is done in one transaction, so one fsync serves them all; the moment lasts
+until nobody has asked for more in a turn of the loop, so that who was just answered can come along. A long poll is a
 future in its queue's line: it costs nothing until a message comes, or is due. Of those who wait one is woken; when it
 has what it wanted it wakes the next.
 Knows nothing of protocols; runs works, and knows of queues only that they are touched.
@@ -12,7 +13,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from fnqueue.broker.embedded.service import QueueService
@@ -23,6 +24,7 @@ from fnqueue.errors import BrokerRefused
 T = TypeVar("T")
 
 _TOGETHER_MAX = 64
+_QUIET_TURNS = 2  # what was read in one turn of the loop is asked for in the next
 _SHORTEST_SECONDS = 0.001
 
 
@@ -42,10 +44,11 @@ class Desk:
     def __init__(self, database: Database, service: QueueService, clock: Clock) -> None:
         self._database, self._service, self.clock = database, service, clock
         self._loop = asyncio.get_running_loop()
-        self._orders: SimpleQueue[_Order | None] = SimpleQueue()
+        self._orders: list[_Order] = []  # not begun
+        self._works: SimpleQueue[list[_Order] | None] = SimpleQueue()
+        self._busy = False  # the engine is, or will be in a moment
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._ending = False
         self.stopping = False
         self._thread = threading.Thread(target=self._run, name="fnqueue-emulator-engine", daemon=True)
         self._thread.start()
@@ -53,42 +56,28 @@ class Desk:
     async def do(self, work: Callable[[], T]) -> T:
         """What `work` returns, once it is durable. Raises what it raises."""
         future: asyncio.Future[T] = self._loop.create_future()
-        self._orders.put(_Order(work, future))
+        self._orders.append(_Order(work, future))
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._gather, 1, _QUIET_TURNS)
         try:
             return await future
         finally:
             del future  # its error knows this frame: a circle, as in `_outcome`
 
     def close(self) -> None:
-        """Does what was asked for, and nothing more."""
-        self._orders.put(None)
+        """Does what was asked for, and nothing more. In a thread; the loop goes on."""
+        self._works.put(None)
         self._thread.join()
 
     # ------------------------------------------------------------------ in the engine's thread
 
     def _run(self) -> None:
-        while not self._ending:
-            orders = self._next()
-            if not orders:
-                continue
+        while (orders := self._works.get()) is not None:
             outcomes = self._together(orders)
             touched, self._service.touched = self._service.touched, set()
             self._loop.call_soon_threadsafe(self._tell, orders, outcomes, touched)
-
-    def _next(self) -> list[_Order]:
-        """Those that are there, waiting for the first."""
-        orders: list[_Order] = []
-        order = self._orders.get()
-        while order is not None:
-            orders.append(order)
-            if len(orders) == _TOGETHER_MAX:
-                return orders
-            try:
-                order = self._orders.get_nowait()
-            except Empty:
-                return orders
-        self._ending = True
-        return orders
+            del orders, outcomes
 
     def _together(self, orders: list[_Order]) -> list[_Outcome]:
         def work(_: Connection) -> list[_Outcome]:
@@ -101,6 +90,16 @@ class Desk:
 
     # ------------------------------------------------------------------ in the loop
 
+    def _gather(self, seen: int, turns: int) -> None:
+        """Have the engine do what was asked for, unless more is asked for in the next `turns`."""
+        count = len(self._orders)
+        if count < _TOGETHER_MAX and (count > seen or turns):
+            turns = _QUIET_TURNS if count > seen else turns - 1
+            self._loop.call_soon(self._gather, count, turns)
+            return
+        orders, self._orders = self._orders[:_TOGETHER_MAX], self._orders[_TOGETHER_MAX:]
+        self._works.put(orders)
+
     def _tell(self, orders: list[_Order], outcomes: list[_Outcome], touched: set[str]) -> None:
         for order, outcome in zip(orders, outcomes, strict=True):
             if order.future.done():  # who asked has been cancelled
@@ -111,6 +110,9 @@ class Desk:
                 order.future.set_result(outcome.value)
         for name in touched:
             self.wake(name)
+        self._busy = bool(self._orders)
+        if self._busy:
+            self._loop.call_soon(self._gather, len(self._orders), _QUIET_TURNS)
 
     def stand(self, name: str) -> asyncio.Future[None]:
         """In line for a queue, before looking whether there is a message: done when it is time to look again."""

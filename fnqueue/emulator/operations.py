@@ -150,10 +150,9 @@ def _outgoing(call: Call, asked: m.SendMessage) -> Outgoing:
 
 
 def _values(given: Mapping[str, m.AttributeValue] | None) -> dict[str, Value]:
-    return {
-        name: Value(value.data_type or "", value.string_value, value.binary_value)
-        for name, value in (given or {}).items()
-    }
+    if not given:
+        return {}
+    return {name: Value(value.data_type or "", value.string_value, value.binary_value) for name, value in given.items()}
 
 
 def _sent(message: Outgoing, sent: Sent) -> Answer:

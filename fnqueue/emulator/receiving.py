@@ -67,7 +67,7 @@ async def _waited(call: Call, address: Address, asked: m.ReceiveMessage, count: 
 
 
 async def _looked_or_woken(
-    call: Call, address: Address, asked: m.ReceiveMessage, count: int, until: float, gone: asyncio.Task[None]
+    call: Call, address: Address, asked: m.ReceiveMessage, count: int, until: float, gone: asyncio.Future[None]
 ) -> Received | None:
     """None: look again, if the client is still there. In line before looking, so that nothing is missed between."""
     desk, name = call.desk, address.full

@@ -15,7 +15,7 @@ import msgspec
 from fnqueue.clock import to_datetime
 from fnqueue.emulator import rest_protocol
 from fnqueue.emulator.desk import Desk
-from fnqueue.emulator.http import Receive, Request, Send, answer
+from fnqueue.emulator.http import Gone, Request, Send, answer
 from fnqueue.emulator.ticker import Ticker
 from fnqueue.errors import BrokerRefused, DatabaseBusy
 from fnqueue.schedule.service import Place, ScheduleService
@@ -43,7 +43,7 @@ class Scheduler:
     ) -> None:
         self._desk, self._service, self._ticker, self._place_of = desk, service, ticker, place_of
 
-    async def __call__(self, request: Request, receive: Receive, send: Send) -> None:
+    async def __call__(self, request: Request, gone: Gone, send: Send) -> None:
         request_id = str(uuid.uuid4())
         try:
             operation, members = rest_protocol.read(request)

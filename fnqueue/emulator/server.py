@@ -82,7 +82,8 @@ async def _serve(
     site = Site(engine, setting, (lambda: _engine(options)) if may_be_emptied else None)
     config = uvicorn.Config(
         site,
-        http=_connection(),
+        interface="asgi3",  # it is not asked: `http` is ours
+        http=_door(site).connection,
         ws="none",
         lifespan="off",
         access_log=False,
@@ -154,9 +155,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     return uvloop.new_event_loop
 
 
-def _connection() -> Any:
+def _door(site: Site) -> Any:
     try:
-        from fnqueue.emulator.connection import Connection
+        from fnqueue.emulator.connection import Door
     except ImportError as error:
         raise ExtraMissing("httptools", "emulator") from error
-    return Connection
+    return Door(site)

@@ -18,7 +18,7 @@ from fnqueue.clock import Clock
 from fnqueue.database import Database
 from fnqueue.emulator.app import Emulator, Setting
 from fnqueue.emulator.desk import Desk
-from fnqueue.emulator.http import Receive, Scope, Send
+from fnqueue.emulator.http import Gone, Request, Send
 from fnqueue.schedule.service import ScheduleService
 
 _PATIENCE_SECONDS = 1.0
@@ -42,8 +42,8 @@ class Site:
         self._leaving: set[asyncio.Task[None]] = set()
         self._resetting = asyncio.Lock()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._standing.serve(scope, receive, send)
+    def __call__(self, request: Request, gone: Gone, send: Send) -> Awaitable[None]:
+        return self._standing.serve(request, gone, send)
 
     def stop(self) -> None:
         """Long polls end now, with nothing."""
@@ -82,11 +82,11 @@ class _Standing:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(self, request: Request, gone: Gone, send: Send) -> None:
         self._requests += 1
         self._empty.clear()
         try:
-            await self._emulator(scope, receive, send)
+            await self._emulator(request, gone, send)
         finally:
             self._requests -= 1
             if not self._requests:

@@ -141,8 +141,7 @@ class Executor:
             delivery.principal = f"{signed.kind}:{signed.id}"
             if self.revoked.revokes(revocable(delivery, signed.via)):
                 raise End(self._admitter.refused(delivery, "REVOKED", ""))
-        # Not before: what was revoked is not worth the way.
-        return task, sealed if delivery.blob is None else self._opener.complete(delivery, sealed)
+        return task, sealed
 
     # ---------------------------------------------------------------- run
 

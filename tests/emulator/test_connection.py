@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 
 pytest.importorskip("httptools")
 
-from fnqueue.emulator.connection import Bounds, Connection
-from fnqueue.emulator.http import ClientGone, Reader, answer
+from fnqueue.emulator.connection import Bounds, Door
+from fnqueue.emulator.http import BODY_BYTES_MAX, Gone, Request, Send, answer
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Use = Callable[[Callable[[], Awaitable[Client]], SimpleNamespace], Awaitable[None]]
@@ -25,22 +26,17 @@ class Echo:
         self.let_go = asyncio.Event()
         self.left: list[str] = []
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        try:
-            request = await Reader().read(scope, receive)
-        except ClientGone:
-            self.left.append(scope["path"])
+    async def __call__(self, request: Request, gone: Gone, send: Send) -> None:
+        if request.refusal is not None:
+            await answer(send, 400, request.refusal.text.encode(), [])
             return
         if request.path == "/wait":
-            gone = asyncio.create_task(receive())
-            going = asyncio.create_task(self.let_go.wait())
-            await asyncio.wait((gone, going), return_when=asyncio.FIRST_COMPLETED)
+            going, away = asyncio.create_task(self.let_go.wait()), gone()
+            await asyncio.wait((away, going), return_when=asyncio.FIRST_COMPLETED)
             going.cancel()
-            if gone.done():
-                assert gone.result()["type"] == "http.disconnect"
+            if away.done():
                 self.left.append(request.path)
                 return
-            gone.cancel()
         said = f"{request.method} {request.path} {request.query} ".encode() + request.body
         await answer(send, 200, said, [(b"x-a", b"b")])
 
@@ -48,15 +44,10 @@ class Echo:
 def serving(use: Use, bounds: Bounds | None = None) -> None:
     async def run() -> None:
         app = Echo()
-        server = SimpleNamespace(connections=set(), tasks=set(), default_headers=[(b"date", b"today")], app=app)
-
-        class Own(Connection):
-            pass
-
-        Own.bounds = bounds or Bounds()
-        config = SimpleNamespace(loaded_app=app)
+        door = Door(app, bounds)
+        server = SimpleNamespace(connections=set(), default_headers=[(b"date", b"today")], app=app, door=door)
         loop = asyncio.get_running_loop()
-        listening = await loop.create_server(lambda: Own(config, server, {}), "127.0.0.1", 0)
+        listening = await loop.create_server(lambda: door.connection(None, server, {}), "127.0.0.1", 0)
         port = listening.sockets[0].getsockname()[1]
         clients: list[Client] = []
 
@@ -68,7 +59,7 @@ def serving(use: Use, bounds: Bounds | None = None) -> None:
             await use(connect, server)
         for _, writer in clients:
             writer.close()
-        while server.connections or server.tasks:
+        while server.connections:
             await asyncio.sleep(0.001)
         listening.close()
 
@@ -111,7 +102,7 @@ def test_the_answer_to_head_has_no_body() -> None:
     async def use(connect: Any, server: SimpleNamespace) -> None:
         reader, writer = await connect()
         writer.write(b"HEAD / HTTP/1.1\r\nConnection: close\r\n\r\n")
-        assert (await reader.read()).endswith(b"content-length: 8\r\nconnection: close\r\n\r\n")
+        assert (await reader.read()).endswith(b"connection: close\r\ncontent-length: 8\r\n\r\n")
 
     serving(use)
 
@@ -178,7 +169,7 @@ def test_a_client_that_goes_is_heard_of_by_whoever_waits_for_it() -> None:
             writer.write(request)
             await asyncio.sleep(0.05)
             writer.close()
-        while server.app.left != ["/wait", "/cut"] or server.tasks:
+        while server.app.left != ["/wait"] or server.connections:
             await asyncio.sleep(0.01)
 
     serving(use)
@@ -197,7 +188,7 @@ def test_a_head_that_is_never_whole_is_hung_up_on_in_time_also_when_it_grows() -
                 if (await growing.read(100)).startswith(b"HTTP/1.1 408"):
                     break
 
-    serving(use, Bounds(head_seconds=0.2))
+    serving(use, Bounds(request_seconds=0.2))
 
 
 def test_a_connection_without_requests_is_closed_in_time_and_one_that_waits_for_its_answer_is_not() -> None:
@@ -211,7 +202,7 @@ def test_a_connection_without_requests_is_closed_in_time_and_one_that_waits_for_
         assert (await answered(reader))[1] == b"GET /wait  "
         assert await reader.read() == b""
 
-    serving(use, Bounds(idle_seconds=0.2, head_seconds=0.4))
+    serving(use, Bounds(idle_seconds=0.2, request_seconds=0.4))
 
 
 @pytest.mark.parametrize("rubbish", [b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"GET / HTTP/1.1\r\na b: c\r\n\r\n"])
@@ -229,7 +220,7 @@ def test_when_the_server_ends_who_is_idle_is_closed_and_who_waits_is_answered_fi
         idle, _ = await connect()
         reader, writer = await connect()
         writer.write(b"GET /wait HTTP/1.1\r\n\r\n")
-        while len(server.connections) < 2 or not server.tasks:
+        while len(server.connections) < 2 or not any(one._active for one in server.connections):
             await asyncio.sleep(0.01)
         for connection in list(server.connections):
             connection.shutdown()
@@ -237,7 +228,48 @@ def test_when_the_server_ends_who_is_idle_is_closed_and_who_waits_is_answered_fi
         server.app.let_go.set()
         assert b"connection: close" in (await answered(reader))[0]
         assert await reader.read() == b""
-        while server.connections or server.tasks:
+        while server.connections:
             await asyncio.sleep(0.01)
+
+    serving(use)
+
+
+def test_a_body_that_is_never_whole_is_refused_in_time_and_one_without_end_by_its_size() -> None:
+    async def use(connect: Any, server: SimpleNamespace) -> None:
+        reader, writer = await connect()
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx")
+        assert (await answered(reader))[1] == b"The request was not whole in time."
+        assert await reader.read() == b""
+        reader, writer = await connect()
+        writer.write(b"POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(99):
+                writer.write(b"x" * 1_000_000)
+                await writer.drain()
+        with contextlib.suppress(ConnectionError):
+            assert (await reader.read()).endswith(b"The request is longer than 8388608 bytes.")
+        assert server.door.bodies._held == 0
+
+    serving(use, Bounds(request_seconds=0.5))
+
+
+def test_bodies_under_way_are_counted_together_and_let_go_with_their_clients() -> None:
+    async def use(connect: Any, server: SimpleNamespace) -> None:
+        server.door.bodies._max = BODY_BYTES_MAX
+        _, first = await connect()
+        first.write(b"POST / HTTP/1.1\r\nContent-Length: 8000000\r\n\r\n" + b"x" * 7_000_000)
+        await first.drain()
+        while server.door.bodies._held < 7_000_000:
+            await asyncio.sleep(0.001)
+        reader, second = await connect()
+        second.write(b"POST / HTTP/1.1\r\nContent-Length: 8000000\r\n\r\n" + b"x" * 2_000_000)
+        assert (await answered(reader))[1] == b"Too many large requests at once. Try again."
+        first.close()
+        while server.connections:
+            await asyncio.sleep(0.001)
+        assert server.door.bodies._held == 0
+        reader, third = await connect()
+        third.write(b"POST / HTTP/1.1\r\nContent-Length: 8000000\r\n\r\n" + b"x" * 8_000_000)
+        assert len((await answered(reader))[1]) == 8_000_008
 
     serving(use)

@@ -7,6 +7,7 @@ Knows nothing of tables.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import NamedTuple, NoReturn
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
 _ARN = re.compile(r"arn:aws[a-z-]*:sqs:([a-z0-9-]{1,40}):([0-9]{12}):([A-Za-z0-9_.-]{1,80})")
 _ACCOUNT = re.compile(r"[0-9]{12}")
+_REMEMBERED_MAX = 300
 _URL_MAX = 2048
 
 
@@ -51,8 +53,15 @@ def of_arn(arn: str) -> Address | None:
 
 def of_url(url: str, region: str, account: str) -> Address | None:
     """Of a queue URL. Its host does not matter, and a bare name is the caller's own [P4]."""
+    return (_known if len(url) <= _REMEMBERED_MAX else _of_url)(url, region, account)
+
+
+def _of_url(url: str, region: str, account: str) -> Address | None:
     found = of_path(url_path(url), account)
     return None if found is None else Address(region, *found)
+
+
+_known = functools.lru_cache(maxsize=1024)(_of_url)
 
 
 def url_path(url: str) -> str:
