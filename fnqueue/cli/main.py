@@ -24,6 +24,7 @@ COMMANDS = {
     "dlq": ("fnqueue.cli.dlq:dlq", "Look into dead-letter queues; send back or discard."),
     "schedule": ("fnqueue.cli.schedule:schedule", "List, preview, pause and run schedules."),
     "keys": ("fnqueue.cli.keys:keys", "Make, list, check and rotate keys."),
+    "policy": ("fnqueue.cli.policy:policy", "List the policies of tasks; explain a decision."),
     "emulator": ("fnqueue.cli.emulator:emulator", "Serve Amazon SQS and EventBridge Scheduler on this machine."),
     "check": ("fnqueue.cli.check:check", "Say whether web and worker could start, and start nothing."),
     "healthcheck": ("fnqueue.cli.healthcheck:healthcheck", "Exit 0 if the worker beside this is alive."),
