@@ -8,10 +8,11 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 LOCK := requirements-dev.lock
 
-.PHONY: help demo demo-django test lint types unit test-matrix test-full bench docs lock clean
+.PHONY: help demo demo-sqs demo-django test lint types unit test-matrix test-full bench docs lock clean
 
 help:
 	@echo "make demo         photographs become thumbnails; a worker is killed and replaced; one call is refused"
+	@echo "make demo-sqs     the same on SQS: fnqueue emulator, which is killed, too"
 	@echo "make demo-django  tables are imported; a worker is killed and replaced; mail is sent; three calls are refused"
 	@echo "make test         set up and run everything: ruff, mypy, tests"
 	@echo "make test-matrix  other Pythons, each with its Django"
@@ -37,6 +38,9 @@ $(VENV)/.dev: pyproject.toml $(LOCK) | $(BIN)/python
 demo: $(VENV)/.demo
 	@$(BIN)/python -m example_apps.flask_photos.demo
 
+demo-sqs: $(VENV)/.demo
+	@$(BIN)/python -m example_apps.flask_photos.demo --emulator
+
 demo-django: $(VENV)/.demo
 	@$(BIN)/python -m example_apps.django_newsroom.demo
 
@@ -57,7 +61,7 @@ test-matrix: $(VENV)/.dev
 	$(BIN)/python -m tests.matrix
 
 test-full: $(VENV)/.dev
-	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest -s tests/system tests/schedule tests/scheduling \
+	FNQUEUE_TEST_FULL=1 $(BIN)/python -m pytest -s tests/system tests/schedule tests/scheduling tests/fuzz \
 	  tests/integrations/*/*random*
 
 # docs/settings.md and docs/cli.md, from the code.

@@ -220,6 +220,7 @@ class FnQueue(Acting):
             return apply_here(executor, prepared, runtime.clock)
         finally:
             self._principal.reset(token)
+            runtime.dispatch.forget_blob(prepared)
 
     def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
         principal = self.current_principal()

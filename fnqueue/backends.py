@@ -7,6 +7,7 @@ a web process that only defers to SQS needs no SQLite, and importing fnqueue sho
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,8 +16,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from fnqueue.broker.base import Broker
 from fnqueue.clock import Clock
-from fnqueue.errors import SettingsInvalid
+from fnqueue.errors import OptionInvalid, SettingsInvalid
 from fnqueue.forks import UNFORKED
+from fnqueue.security.blobs.base import Place
+from fnqueue.security.blobs.url import S3Url, parse_blobs_url
 from fnqueue.settings import Settings
 from fnqueue.store.base import Store
 
@@ -99,7 +102,43 @@ def url_faults(settings: Settings) -> list[str]:
             faults.append(f"FNQUEUE_STORE_URL={_shown(store)!r}: must begin with sqlite:///, or be {NO_STORE!r}")
         else:
             faults += _sqlite_faults("FNQUEUE_STORE_URL", store)
-    return faults
+    return faults + _blobs_faults(settings.blobs_url)
+
+
+def blobs_place(settings: Settings) -> Place | None:
+    """Of FNQUEUE_BLOBS_URL; unset: a folder beside the queue's own file, its memory, and none for sqs."""
+    target = parse_blobs_url(settings.blobs_url) if settings.blobs_url is not None else _beside(settings)
+    if target is None:
+        return None
+    with UNFORKED.here():
+        if isinstance(target, S3Url):
+            from fnqueue.security.blobs.s3 import S3Place
+
+            return S3Place(target)
+        if target == "":
+            from fnqueue.security.blobs.memory import MemoryPlace
+
+            return MemoryPlace()
+        from fnqueue.security.blobs.files import FilePlace
+
+        return FilePlace(target, durable=settings.durability == "full")
+
+
+def _beside(settings: Settings) -> str | None:
+    """The folder; "": in memory; None: none, because others could not see it."""
+    if _scheme(settings.url) != "sqlite":
+        return None
+    path = sqlite_path(settings.url)
+    return "" if path is None else os.path.splitext(os.path.abspath(path))[0] + ".blobs"
+
+
+def _blobs_faults(url: str | None) -> list[str]:
+    try:
+        if url is not None:
+            parse_blobs_url(url)
+    except OptionInvalid as error:
+        return [f"FNQUEUE_BLOBS_URL {error}"]
+    return []
 
 
 def shares_file(settings: Settings) -> bool:

@@ -27,6 +27,7 @@
     ├── BrokerError                 BrokerUnreachable, BrokerRefused, QueueMissing, SendRefused, ReceiptExpired
     ├── StoreError                  VersionConflict, Fenced, FieldTooLarge
     ├── DatabaseError               DatabaseFull, DatabaseReadOnly, DatabaseForeign, DatabaseNewer, DatabaseBusy
+    ├── BlobsUnavailable            the place of large contents
     └── ExtraMissing                an optional dependency is not installed
 
     TaskSignal                      what a task says on purpose; never logged as an error
@@ -125,10 +126,10 @@ class ArgumentNotSerializable(ArgumentError):
 class MessageTooLarge(ArgumentError):
     """The sealed call is larger than the queue takes. Sizes in bytes."""
 
-    def __init__(self, *, task: str, size: int, limit: int, largest: str) -> None:
+    def __init__(self, *, task: str, size: int, limit: int, largest: str, advice: str = "") -> None:
         super().__init__(
             f"{task}: the sealed call is {size:,} bytes and the limit is {limit:,}; the largest argument is {largest}. "
-            "Store the data and pass its key instead.",
+            f"Store the data and pass its key instead{advice}.",
             task=task,
         )
         self.size, self.limit = size, limit
@@ -350,6 +351,12 @@ class Fenced(StoreError):
 
 class FieldTooLarge(StoreError):
     """A field is larger than the store keeps."""
+
+
+class BlobsUnavailable(FnQueueError):
+    """Where large contents are kept (FNQUEUE_BLOBS_URL) cannot be asked, or says no."""
+
+    retryable = True
 
 
 class DatabaseError(FnQueueError):

@@ -70,7 +70,8 @@ HOSTILE: Final = frozenset(
         "NO_OCCURRENCE",
     }
 )
-#: A rotation, a deploy or a clock: hidden for a while, then the dead-letter queue.
-UNKNOWN: Final = frozenset({"UNKNOWN_KEY", "TASK_NOT_SERVED", "FROM_FUTURE"})
+#: A rotation, a deploy, a clock, another place of blobs than the sender's: hidden for a while, then the dead-letter
+#: queue.
+UNKNOWN: Final = frozenset({"UNKNOWN_KEY", "TASK_NOT_SERVED", "FROM_FUTURE", "BLOB_MISSING"})
 #: The message is true, and its state says that it must not run.
 ENDED: Final = frozenset({"EXPIRED", "DENIED", "REVOKED"})

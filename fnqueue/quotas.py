@@ -44,5 +44,8 @@ ARGUMENT_DEPTH_MAX = 32
 ARGUMENT_NODES_MAX = 10_000
 ARGUMENT_INTEGER_BITS_MAX = 256
 
+# ---- blobs: what is too large for a message or a record
+BLOB_BYTES_MAX = 67_108_864  # 64 MiB of JSON; S3 takes 5 GB in one request, but a worker holds it twice in memory
+
 # ---- the store. DynamoDB's item limit is 400 KB; a field keeps to 256 KiB so that one fits with its record
 FIELD_BYTES_MAX = 262_144

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from fnqueue import policies, quotas
-from fnqueue.backends import Engine, connect, sqlite_path, url_faults
+from fnqueue.backends import Engine, blobs_place, connect, sqlite_path, url_faults
 from fnqueue.clock import Clock, SystemClock
 from fnqueue.dispatch.calls import Prepared, SendPowers
 from fnqueue.dispatch.dispatch import Dispatch
@@ -24,6 +24,7 @@ from fnqueue.middleware import Middleware
 from fnqueue.operating import Operating, OperatingRecords
 from fnqueue.registry import Registry
 from fnqueue.sealing import Sealing
+from fnqueue.security.blobs.blobs import Blobs
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.keys import KeySource, key_source, memory_source
 from fnqueue.security.policy import Policy
@@ -246,6 +247,12 @@ class Runtime:
         return Parked(self.engine.store, self.clock) if self.engine.store else None
 
     @made_once
+    def blobs(self) -> Blobs | None:
+        """Where large arguments and results are kept. None: nowhere, and they are refused."""
+        place = blobs_place(self.settings)
+        return Blobs(place, self.clock) if place is not None else None
+
+    @made_once
     def schedules(self) -> KeptSchedules | None:
         from fnqueue.state.schedules import KeptSchedules  # not at the top: few processes have to do with schedules
 
@@ -291,6 +298,7 @@ class Runtime:
                 waits=lambda: self.hooks.transaction() is not None,
                 parked=self.parked,
                 dedupe=self.dedupe,
+                blobs=self.blobs,
                 max_body_bytes=settings.max_body_bytes or quotas.BODY_BYTES_MAX,
             )
         )
@@ -329,6 +337,7 @@ class Runtime:
             "results": self.results,
             "replay": self.replay,
             "parked": self.parked,
+            "blobs": self.blobs,
             "scope": self.hooks.scope,
             "attempt": self.hooks.attempt,
             "coroutine": self.hooks.coroutine,
@@ -353,6 +362,7 @@ class Runtime:
             "results": self.results,
             "replay": self.replay,
             "parked": self.parked,
+            **({"forget": self.blobs.forget} if self.blobs is not None else {}),
             "store": self.engine.store,
             "unknown_grace_seconds": self.settings.unknown_grace_seconds,
         }

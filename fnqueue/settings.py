@@ -52,6 +52,10 @@ class Settings:
     durability: str = field(default="full", metadata={"choices": ("full", "relaxed")})
     #: Bytes a sealed body may have; unset: the engine's own limit.
     max_body_bytes: int | None = _number(1024, quotas.BODY_BYTES_MAX, None)
+    #: Where arguments and results are kept, sealed, that are too large for a message or a record: `s3://bucket/prefix`
+    #: (`?region=`, `?endpoint=`, `?profile=`), `file:///folder`. Unset: with a sqlite file the folder `<name>.blobs`
+    #: beside it, made at first use; on SQS nowhere, and they are refused. "none": nowhere.
+    blobs_url: str | None = None
     #: Modules with tasks that a worker imports. All must be there. What the application itself imports counts anyway;
     #: unset, Flask's app and blueprints are looked beside for a module `tasks`.
     imports: tuple[str, ...] = ()

@@ -1,9 +1,10 @@
 """The demonstration: the gallery in real processes, a worker killed in the middle, and one refused call.
 
-    python -m example_apps.flask_photos.demo
+    python -m example_apps.flask_photos.demo                 on SQLite
+    python -m example_apps.flask_photos.demo --emulator      on SQS, which `fnqueue emulator` serves
 
 Starts the web process and a worker in a new folder, drives them over HTTP as visitors do, and ends with 0
-if every promise held. On SQLite by default; FNQUEUE_URL and FNQUEUE_STORE_URL move it to SQS unchanged.
+if every promise held. FNQUEUE_URL and FNQUEUE_STORE_URL move it to any other SQS unchanged.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from example_apps.demonstration.emulator import Emulator
 from example_apps.demonstration.perform import perform
 from example_apps.demonstration.processes import DemoFailed, Process, Stage
 from example_apps.demonstration.screen import Screen, paint
@@ -61,14 +64,30 @@ class Setting:
 
 
 def main() -> int:
+    if sys.argv[1:] == ["--emulator"]:
+        return perform("A gallery in Flask, a worker, and SQS from fnqueue emulator", play_on_sqs)
     return perform(f"A gallery in Flask, a worker, and the queue {os.environ.get('FNQUEUE_URL', DEFAULT_URL)}", play)
 
 
 def play(stage: Stage, screen: Screen, folder: Path) -> None:
+    act(Setting(stage, screen, folder, surroundings(folder)))
+
+
+def play_on_sqs(stage: Stage, screen: Screen, folder: Path) -> None:
+    """The same story. What differs is the settings; and the emulator is killed in the middle, too."""
+    emulator = Emulator(stage, ROOT, folder, {**os.environ, "PHOTOS_INSTANCE": str(folder)})
+    setting = Setting(stage, screen, folder, surroundings(folder, emulator.settings()))
+    for name in ("FNQUEUE_URL", "FNQUEUE_STORE_URL"):
+        screen.more(f"{name}={setting.environment[name]}")
+    act(setting, emulator)
+
+
+def act(setting: Setting, emulator: Emulator | None = None) -> None:
     """The story, act by act."""
-    setting = Setting(stage, screen, folder, surroundings(folder))
     ada, bob, calls = visitors_and_upload(setting)
     kill_in_the_middle(setting, ada, calls)
+    if emulator is not None:
+        kill_emulator(setting, emulator)
     finish_with_another_worker(setting, ada, calls)
     check_pictures(setting, ada)
     lay_out_contact_sheet(setting, ada)
@@ -76,9 +95,9 @@ def play(stage: Stage, screen: Screen, folder: Path) -> None:
     show_table(setting, calls)
 
 
-def surroundings(folder: Path) -> dict[str, str]:
-    """The processes' environment: ours, and what is missing in it."""
-    environment = {**os.environ, "PHOTOS_INSTANCE": str(folder), "PYTHONUNBUFFERED": "1"}
+def surroundings(folder: Path, given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The processes' environment: what is given, or ours, and what is missing in it."""
+    environment = {**(os.environ if given is None else given), "PHOTOS_INSTANCE": str(folder), "PYTHONUNBUFFERED": "1"}
     # How soon another worker sees what a killed one held. 60 is the default; nobody wants to watch that.
     environment.setdefault("FNQUEUE_VISIBILITY_SECONDS", "3")
     environment.setdefault("FNQUEUE_LOG_FORMAT", "text")
@@ -113,6 +132,14 @@ def kill_in_the_middle(setting: Setting, ada: Visitor, calls: int) -> None:
     worker.kill()
     killed = paint("kill -9", "red")
     setting.screen.step(f"Worker {worker.pid} has cut {done} of {calls} thumbnails and is at the next: {killed}.")
+
+
+def kill_emulator(setting: Setting, emulator: Emulator) -> None:
+    """It acknowledges a message once that is on the disk, so nothing is lost."""
+    before = emulator.pid
+    emulator.kill_and_start_again()
+    killed = paint("kill -9", "red")
+    setting.screen.step(f"The emulator {before}: {killed}. {emulator.pid} goes on from its file, on the same port.")
 
 
 def finish_with_another_worker(setting: Setting, ada: Visitor, calls: int) -> None:
@@ -201,7 +228,7 @@ def messages_in_queue(setting: Setting) -> int:
 
 def queue_as_a_thief_sees_it(folder: Path) -> str | None:
     """The first message, from the bytes of the queue's file; None where the queue is no file here."""
-    raw = b"".join(path.read_bytes() for path in sorted(folder.glob("fnqueue.db*")) if path.is_file())
+    raw = b"".join(path.read_bytes() for path in sorted(folder.glob("fnqueue*.db*")) if path.is_file())
     found = re.search(rb"fq1\.1\.[a-z2-7]{8}\.(\{[ -~]{1,2048}?\})\.([\w-]{40,})\.[\w-]{43}", raw)
     if found is None:
         return None

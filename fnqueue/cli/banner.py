@@ -54,6 +54,7 @@ def banner(runtime: Runtime, app: str, queues: Sequence[str], details: Sequence[
         "app": f"{app}, {count(len(runtime.registry), 'task')}",
         "queue": engine.queue_shown,
         "store": engine.store_shown,
+        **({"blobs": runtime.blobs.place.shown} if settings.blobs_url and runtime.blobs is not None else {}),
         "environment": settings.environment,
         "key": runtime.ring().primary.key_id,
         "queues": ", ".join(queues),

@@ -106,7 +106,7 @@ def discard(ctx: click.Context, queue: str, ids: tuple[str, ...], all_: bool, ye
     what = screen.count(attributes.visible + attributes.in_flight if all_ else len(ids), "message")
     screen.confirm_name(f"{what} in {name} would be deleted", name, yes=yes)
     with _visit(ctx, queue) as visit:
-        gone = each(visit, None, lambda dead: all_ or dead.id in ids, visit.discard)
+        gone = each(visit, None, lambda dead: all_ or dead.id in ids, visit.throw_away)
     click.echo(f"{screen.count(gone, 'message')} deleted from {name}")
 
 

@@ -111,6 +111,8 @@ class Database:
             finally:
                 self._connections.give_back(connection)
         except sqlite3.Error as error:
+            if self._connections.learn_from(error):
+                return self.read(work)
             raise faults.of_sqlite(error, self.path, self._connections.setting) from error
 
     def _read_on(self, connection: Connection, work: Callable[[Connection], T]) -> T:
@@ -148,6 +150,8 @@ class Database:
             finally:
                 self._line.leave()
         if mine.error is not None:
+            if self._connections.learn_from(mine.error):
+                return self.write(work, bell=bell, durable=durable)
             raise self._as_ours(mine.error)
         result: T = mine.result
         return result

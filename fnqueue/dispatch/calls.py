@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from fnqueue.claims import Claim
 from fnqueue.clock import Clock
 from fnqueue.events import Events
 from fnqueue.middleware import Middleware
+from fnqueue.security.blobs.blobs import Blobs
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.policy import Policy
 from fnqueue.state.dedupe import Dedupe
@@ -32,6 +33,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     delay_seconds: float = 0
     parked_until: float | None = None
     claim: Claim | None = None  # dedupe
+    blob: str | None = None  # the name of what was too large for the entry, and is kept elsewhere
 
     @property
     def winner(self) -> str | None:
@@ -64,4 +66,10 @@ class SendPowers(msgspec.Struct, frozen=True, kw_only=True):
     waits: Callable[[], bool] = lambda: False
     parked: Parked | None = None
     dedupe: Dedupe | None = None
+    blobs: Blobs | None = None
     max_body_bytes: int = quotas.BODY_BYTES_MAX
+
+    def forget(self, names: Iterable[str | None]) -> None:
+        """Blobs of calls that were never sent. Raises nothing: what stays is swept."""
+        if self.blobs is not None:
+            self.blobs.forget([name for name in names if name is not None])

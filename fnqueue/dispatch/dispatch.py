@@ -61,7 +61,8 @@ class Dispatch:
         try:
             failed = self._send(todo)
         except BaseException:
-            self.drop(todo)
+            # Their blobs stay: an error does not say that the queue has none of them.
+            self._claims.settle(todo, unsent={call.id for call in todo})
             raise
         lost = {call.id for call, _ in failed}
         self._claims.settle(todo, unsent=lost)
@@ -71,10 +72,15 @@ class Dispatch:
     def drop(self, calls: Sequence[Prepared]) -> None:
         """These are not sent after all: whoever comes next with their dedupe keys must not be told that they were."""
         self._claims.settle(calls, unsent={call.id for call in calls})
+        self._powers.forget(call.blob for call in calls)
 
     def keep(self, call: Prepared) -> None:
         """It runs here and is not sent: its dedupe key is its own all the same."""
         self._claims.settle([call])
+
+    def forget_blob(self, call: Prepared) -> None:
+        """It ran here, was never sent, and will not run again."""
+        self._powers.forget([call.blob])
 
     def renewed(self, calls: Iterable[Prepared]) -> list[Prepared]:
         """What was prepared perhaps long ago and leaves now: where another call has the dedupe key, as its loser."""
@@ -83,7 +89,9 @@ class Dispatch:
 
     def forestalled(self, calls: Sequence[Prepared]) -> tuple[dict[str, str], dict[str, FnQueueError]]:
         """Of calls that were held: see `Claims.forestalled`."""
-        return self._claims.forestalled(calls)
+        instead, unsure = self._claims.forestalled(calls)
+        self._powers.forget(call.blob for call in calls if call.id in instead)
+        return instead, unsure
 
     def _send(self, todo: Sequence[Prepared]) -> list[tuple[Prepared, Exception]]:
         late = [call for call in todo if call.parked_until is not None]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from fnqueue import quotas
 from fnqueue.broker.names import binding
-from fnqueue.claims import Claims
+from fnqueue.claims import Claim, Claims
 from fnqueue.clock import to_datetime
 from fnqueue.context import running
 from fnqueue.dispatch.calls import Prepared, SendPowers, Tick
@@ -18,8 +19,11 @@ from fnqueue.dispatch.entries import Entries
 from fnqueue.errors import ArgumentsDoNotFit, MessageTooLarge, OptionInvalid, PolicyDenied, PolicyUndecided
 from fnqueue.events import CallDenied
 from fnqueue.middleware import OutgoingCall, around_send
-from fnqueue.security.envelope import seal
+from fnqueue.security.blobs.blobs import Blobs
+from fnqueue.security.blobs.reference import Blob, Reference
+from fnqueue.security.envelope import TooLong, call_digest, seal
 from fnqueue.security.ids import new_id
+from fnqueue.security.keyring import KeyRing
 from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal
 from fnqueue.task.options import MEANT, retry_of
@@ -76,6 +80,7 @@ class Preparer:
                 raise OptionInvalid(f"{task.name}: a middleware's send() must return what call_next returned")
         except BaseException:
             self._claims.settle(sealed, unsent={call.id for call in sealed})
+            self._powers.forget(call.blob for call in sealed)
             raise
         return prepared
 
@@ -119,6 +124,19 @@ class Preparer:
         expires = max(now, not_before or 0) + (options.expires_seconds or task.options.expires_seconds)
         call_id = new_id(now) if tick is None else tick.id
         ring, made_by = powers.keys(), running.get()
+        about: dict[str, Any] = {
+            "keyring": ring,
+            "environment": powers.environment,
+            "queue": binding(queue),
+            "id": call_id,
+            "task": task.name,
+            "created_at": now,
+            "not_before": not_before,
+            "expires_at": expires,
+            "principal_kind": call.principal.kind,
+            "traceparent": call.traceparent,
+            "root": made_by.root if made_by is not None else None,
+        }
         sealed: dict[str, Any] = {"args": wire[0], "kwargs": wire[1], "p": call.principal.to_wire()}
         if call.baggage:
             sealed["bg"] = call.baggage
@@ -126,24 +144,14 @@ class Preparer:
             sealed["tk"] = [tick.schedule, tick.time, str(math.ceil(tick.until))]
         if options.retry is not None:
             sealed["ry"] = retry_of(options.retry).to_wire()
-        body = seal(
-            keyring=ring,
-            environment=powers.environment,
-            queue=binding(queue),
-            id=call_id,
-            task=task.name,
-            created_at=now,
-            not_before=not_before,
-            expires_at=expires,
-            principal_kind=call.principal.kind,
-            traceparent=call.traceparent,
-            root=made_by.root if made_by is not None else None,
-            sealed=sealed,
-        )
-        self._check_size(task, body, call)
+        about["sealed"] = sealed
+        body, blob = self._sealed(task, call, about)
         entry, parked_until = self._entries.make(ring, task, queue, call_id, body, delay, now)
-        # Last: whatever is refused after it would hold the key.
-        claim = self._claims.take(ring, task, call_id, expires, powers.waits) if options.dedupe is not None else None
+        name = self._put(blob) if blob is not None else None
+        claim: Claim | None = None
+        if options.dedupe is not None:
+            # Last: whatever is refused after it would hold the key.
+            claim = self._claim(ring, task, call_id, expires, name)
         return Prepared(
             id=call_id,
             task=task.name,
@@ -154,13 +162,66 @@ class Preparer:
             delay_seconds=delay,
             parked_until=parked_until,
             claim=claim,
+            blob=name,
         )
 
-    def _check_size(self, task: Task[Any, Any, Any], body: str, call: OutgoingCall) -> None:
-        limit = min(self._powers.max_body_bytes, self._powers.broker.max_body_bytes)
+    def _put(self, blob: Blob) -> str:
+        """Now, and not when it is sent: after a commit there must be little left that can fail."""
+        assert self._powers.blobs is not None
+        self._powers.blobs.put(blob)
+        return blob.name
+
+    def _claim(self, ring: KeyRing, task: Task[Any, Any, Any], call_id: str, expires: float, blob: str | None) -> Claim:
+        try:
+            claim = self._claims.take(ring, task, call_id, expires, self._powers.waits)
+        except BaseException:
+            self._powers.forget([blob])
+            raise
+        if claim.winner != call_id:
+            self._powers.forget([blob])
+        return claim
+
+    def _sealed(self, task: Task[Any, Any, Any], call: OutgoingCall, about: dict[str, Any]) -> tuple[str, Blob | None]:
+        """The body, and what is too large for it, sealed for itself and not put anywhere yet."""
+        blobs = self._powers.blobs
         # What travels beside the body counts too: the generation, and its name and type.
-        if len(body) + 16 > limit:
-            raise MessageTooLarge(task=task.name, size=len(body), limit=limit, largest=_largest(call))
+        limit = min(self._powers.max_body_bytes, self._powers.broker.max_body_bytes) - 16
+        try:
+            body = seal(**about, room=None if blobs is None else limit)
+        except TooLong:
+            pass
+        else:
+            if len(body) <= limit:
+                return body, None
+            if blobs is None:
+                raise _too_large(task, len(body), limit + 16, call, OFF)
+        assert blobs is not None
+        return self._offloaded(task, call, about, blobs)
+
+    def _offloaded(
+        self, task: Task[Any, Any, Any], call: OutgoingCall, about: dict[str, Any], blobs: Blobs
+    ) -> tuple[str, Blob]:
+        made: list[Blob] = []
+        digest = call_digest(task.name, about["sealed"])  # here: it takes as much memory as what is offloaded
+
+        def offload(arguments: bytes) -> Reference:
+            if len(arguments) > quotas.BLOB_BYTES_MAX:
+                raise _too_large(task, len(arguments), quotas.BLOB_BYTES_MAX, call)
+            reference, blob = blobs.seal_call(arguments, digest, expires_at=about["expires_at"])
+            made.append(blob)
+            return reference
+
+        return seal(**about, offload=offload), made[0]
+
+
+#: What to do about it where large calls are off.
+OFF = ", or set FNQUEUE_BLOBS_URL (s3://bucket/prefix), where large arguments are then kept, sealed"
+
+
+def _too_large(
+    task: Task[Any, Any, Any], size: int, limit: int, call: OutgoingCall, advice: str = ""
+) -> MessageTooLarge:
+    return MessageTooLarge(task=task.name, size=size, limit=limit, largest=_largest(call), advice=advice)
 
 
 def _with_option_hint(error: ArgumentsDoNotFit, task: Task[Any, Any, Any], kwargs: dict[str, Any]) -> ArgumentsDoNotFit:

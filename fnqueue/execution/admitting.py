@@ -121,7 +121,9 @@ class Admitter:
     def refused(self, delivery: Delivery, code: str, detail: str) -> Outcome:
         """A refusal that ends the call takes up what earlier deliveries recorded: it may have ended before."""
         try:
-            end = recall(delivery, self.powers) if delivery.id is not None and code in ENDS else None
+            # Large arguments go when their call has succeeded: a copy that comes after that looks for them in vain.
+            copy = code == "BLOB_MISSING"
+            end = recall(delivery, self.powers, copy=copy) if delivery.id is not None and code in ENDS else None
         except FnQueueError as error:
             return not_now(delivery, error_text(error))
         return end or Refused(code, detail)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from fnqueue import quotas
 from fnqueue.broker.base import Entry
+from fnqueue.broker.bodies import can_be_sent
 from fnqueue.broker.names import dead_letter, is_dead_letter, is_fifo
 from fnqueue.clock import Clock
 from fnqueue.execution.later import Later, Plan, backoff
@@ -39,7 +40,8 @@ class DeadLetters:
             # A worker pointed at a dead-letter queue runs nothing, and must not empty it either.
             self._later.hide(plan, backoff(delivery))
             return False
-        if not self._keeps(target):
+        # What no queue would take got into this one by its file; another must not refuse it again and again.
+        if not self._keeps(target) or not can_be_sent(delivery.body):
             return False
         entry_id = delivery.id or delivery.message.message_id
         fifo, attributes = is_fifo(delivery.queue), {"reason": code, "source": delivery.queue}

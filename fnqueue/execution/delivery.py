@@ -30,6 +30,7 @@ class Delivery:
     __slots__ = (
         "abandoned",
         "attempts_hint",
+        "blob",
         "body",
         "call",
         "context",
@@ -78,6 +79,7 @@ class Delivery:
         self.id: str | None = None  # None until the tag is proven
         self.root: str | None = None  # the id of the call that all began with: its own, unless a task made it
         self.call: bytes | None = None  # which call it is, once it is read: see `records.call_digest`
+        self.blob: str | None = None  # where its arguments are, when they are not in the message
         # A schedule made it, perhaps twice: it takes effect once, whatever its task says. A copy may come until then.
         self.tick: float | None = None
         self.task: Any = None

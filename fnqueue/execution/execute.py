@@ -141,7 +141,8 @@ class Executor:
             delivery.principal = f"{signed.kind}:{signed.id}"
             if self.revoked.revokes(revocable(delivery, signed.via)):
                 raise End(self._admitter.refused(delivery, "REVOKED", ""))
-        return task, sealed
+        # Not before: what was revoked is not worth the way.
+        return task, sealed if delivery.blob is None else self._opener.complete(delivery, sealed)
 
     # ---------------------------------------------------------------- run
 

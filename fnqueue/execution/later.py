@@ -39,6 +39,8 @@ class Plan:
     keep: bool = False
     park: bool = False  # the fallback when the queue refuses to hide: see settle
     fate: str = "deleted"
+    #: The call has ended for good and nothing is kept to run it again: its large arguments may go.
+    spent: bool = False
 
 
 class Later:

@@ -40,9 +40,12 @@ def look_back(delivery: Delivery, task: Task[Any, Any, Any], powers: Powers) -> 
     return end
 
 
-def recall(delivery: Delivery, powers: Powers) -> Outcome | None:
-    """Take up the record that earlier deliveries wrote, if there is one: also for a call that must not run."""
-    if powers.results is None or not delivery.redelivered:
+def recall(delivery: Delivery, powers: Powers, *, copy: bool = False) -> Outcome | None:
+    """Take up the record that earlier deliveries wrote, if there is one: also for a call that must not run.
+
+    `copy`: a first delivery asks, too, because it may be of a copy.
+    """
+    if powers.results is None or not (delivery.redelivered or copy):
         return None
     known = powers.results.read(_id(delivery))
     delivery.looked_back = True

@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from fnqueue.broker.names import binding
 from fnqueue.errors import EnvelopeError
 from fnqueue.execution.delivery import Delivery, Opened
 from fnqueue.execution.powers import Powers
 from fnqueue.outcome import Outcome, Refused
 from fnqueue.schedule.ticket import is_ticket
+from fnqueue.security import frame
+from fnqueue.security.blobs.reference import Reference
 from fnqueue.security.envelope import Verified, verify
 from fnqueue.security.ids import milliseconds
 from fnqueue.security.keyring import KeyRing
@@ -91,7 +95,23 @@ class Opener:
         self._recognise(delivery, sealed)
         return task, sealed
 
+    def complete(self, delivery: Delivery, sealed: dict[str, Any]) -> dict[str, Any]:
+        """The sealed part with its arguments, which were too large for the message. Raises EnvelopeError, and what
+        the place of blobs does."""
+        blobs = self._powers.blobs
+        delivery.principal = subject(sealed)  # who may read that they are missing
+        if blobs is None:
+            raise EnvelopeError("BLOB_MISSING", "its arguments are elsewhere, and FNQUEUE_BLOBS_URL is not set here")
+        arguments = blobs.get(msgspec.convert(sealed["bl"], Reference))
+        try:
+            return sealed | frame.read_arguments(arguments)
+        except frame.Unfit as error:
+            raise EnvelopeError("FRAME", str(error)) from None
+
     def _recognise(self, delivery: Delivery, sealed: dict[str, Any]) -> None:
+        elsewhere = sealed.get("bl")
+        if elsewhere is not None:
+            delivery.blob = elsewhere["n"]
         delivery.tick = _tick(sealed.get("tk"))
         if self._powers.results is not None:  # nothing else keeps it
             delivery.call = call_digest(delivery.task_name or "", sealed)

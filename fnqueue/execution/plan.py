@@ -84,7 +84,7 @@ class Planner:
         return plan
 
     def _succeeded(self, plan: Plan, outcome: Succeeded) -> None:
-        delivery = plan.delivery
+        delivery, plan.spent = plan.delivery, True
         if delivery.once is not None and self.replay is not None:
             plan.records.append(self.replay.done_record(delivery.once))
         if self.results is not None:
@@ -116,6 +116,7 @@ class Planner:
         if self.results is not None:
             plan.records.append(self._failure(delivery, error, code))
         copied = self._wants_copy(delivery) and self._dead_letters.copy(plan, code)
+        plan.spent = not copied
         plan.event = TaskFailed(
             **_ended(delivery),
             error_type=error.type,
@@ -197,7 +198,7 @@ class Planner:
 
     def conflicts(self, plan: Plan) -> None:
         """It ran, and at the end another call's record was found under its id: that one's word stands."""
-        plan.parking, plan.sends, plan.hide_seconds = [], [], None
+        plan.parking, plan.sends, plan.hide_seconds, plan.spent = [], [], None, False
         self._refused(plan, Refused("ID_CONFLICT", "it ran, and another call that was sealed under its id had ended"))
 
     def _refuse_for_good(self, plan: Plan, code: str, detail: str) -> None:
@@ -220,7 +221,7 @@ class Planner:
             self._dead_letters.copy(plan, code)
 
     def _ended_state(self, plan: Plan, code: str, detail: str) -> None:
-        delivery = plan.delivery
+        delivery, plan.spent = plan.delivery, True
         self._ends_once(plan)
         # Without an id it is a schedule ticket that was refused: no call that anybody could ask after.
         if self.results is not None and delivery.id is not None:
@@ -229,6 +230,7 @@ class Planner:
 
     def _repeated(self, plan: Plan, state: str) -> None:
         """An earlier delivery stored its end and was cut off before the message was gone: finish what it began."""
+        plan.spent = state == "SUCCESS"
         if state == "FAILURE" and self._wants_copy(plan.delivery):
             record = plan.delivery.record
             self._dead_letters.copy(plan, (record.reason if record is not None else None) or "FAILED")

@@ -13,6 +13,7 @@ from fnqueue.events import Events
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.limits import SoftLimits
 from fnqueue.middleware import Middleware
+from fnqueue.security.blobs.blobs import Blobs
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
@@ -54,6 +55,7 @@ class Powers:
     replay: Replay | None = None
     exchange: Callable[[Delivery], str] | None = None  # a schedule ticket into the body of the call it stands for
     parked: Parked | None = None
+    blobs: Blobs | None = None
     scope: Scope = no_scope
     attempt: Scope = no_scope  # outside of `scope`, in a thread
     coroutine: Callable[[Task[Any, Any, Any]], AbstractAsyncContextManager[Any]] = no_async_scope  # the same on a loop

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fnqueue.broker.base import Broker, Entry, Failure, Receipt
+from fnqueue.broker.base import Broker, Entry, Failure
 from fnqueue.broker.names import binding
 from fnqueue.clock import Clock
 from fnqueue.errors import BrokerError, BrokerRefused, QueueMissing, VersionConflict
@@ -42,6 +42,8 @@ class SettlePowers:
     store: Store | None = None
     unknown_grace_seconds: float = 3600.0
     worker: str = ""
+    #: Blobs that no message needs any more, by name. Raises nothing.
+    forget: Callable[[Sequence[str]], None] = lambda names: None
     #: Called between every two writes, with the write's name. Tests kill the process here.
     at: Callable[[str], None] = lambda point: None
 
@@ -77,6 +79,9 @@ class Settler:
         """Write the plans whose lease still holds. After an error the same plans may be given again."""
         held = [plan for plan in plans if not self._lost(plan.delivery)]
         standing: list[Plan] = self._powers.together(lambda: self.write(held)) if held else []
+        spent = [plan.delivery.blob for plan in standing if plan.spent and plan.delivery.blob is not None]
+        if spent:
+            self._powers.forget(spent)  # last: while there is a message it must find them
         self.told(standing)
         return standing
 
@@ -131,6 +136,7 @@ class Settler:
         if not _is_same(found, refused[0]):
             # It ended otherwise before: the message may go, and nothing follows from this run.
             plan.parking, plan.sends, plan.hide_seconds, plan.event = [], [], None, None
+            plan.spent = False
         if self._is_of_another(found, plan.delivery):
             self.planner.conflicts(plan)
         return True
@@ -202,33 +208,39 @@ class Settler:
     # ---------------------------------------------------------------- messages
 
     def _end(self, plans: Sequence[Plan]) -> None:
-        delete: dict[str, list[Receipt]] = {}
+        delete: dict[str, list[Plan]] = {}
         hide: dict[str, list[tuple[Plan, int]]] = {}
         for plan in plans:
             if plan.keep:
                 continue
             if plan.hide_seconds is None:
-                delete.setdefault(plan.delivery.queue, []).append(plan.delivery.receipt)
+                delete.setdefault(plan.delivery.queue, []).append(plan)
             else:
                 hide.setdefault(plan.delivery.queue, []).append((plan, plan.hide_seconds))
-        for queue, receipts in delete.items():
-            self._unless_refused(queue, partial(self._delete, queue, receipts))
+        for queue, ended in delete.items():
+            if not self._unless_refused(queue, partial(self._delete, queue, ended)):
+                for plan in ended:
+                    plan.spent = False
         for queue, changes in hide.items():
             self._unless_refused(queue, partial(self._hide, queue, changes))
 
-    def _unless_refused(self, queue: str, write: Callable[[], None]) -> None:
+    def _unless_refused(self, queue: str, write: Callable[[], None]) -> bool:
         """A queue that answers no to all of it (rights, say) must not keep the others: these messages come again."""
         try:
             write()
         except (QueueMissing, BrokerRefused) as error:
             self._powers.events.publish(EngineTrouble(what="settle", queue=queue, error=str(error), retry_seconds=0))
+            return False
+        return True
 
-    def _delete(self, queue: str, receipts: list[Receipt]) -> None:
-        failures = self._powers.broker.delete(queue, receipts)
-        unsure = [receipts[f.index] for f in failures if not f.sender_fault]
+    def _delete(self, queue: str, plans: Sequence[Plan]) -> None:
+        failures = self._powers.broker.delete(queue, [plan.delivery.receipt for plan in plans])
+        for failure in failures:
+            plans[failure.index].spent = False
+        unsure = sum(not failure.sender_fault for failure in failures)
         if unsure:
             # A receipt that is no longer good is a lost lease; a queue that is busy is asked again.
-            raise BrokerError(f"{queue!r} did not delete {len(unsure)} messages")
+            raise BrokerError(f"{queue!r} did not delete {unsure} messages")
 
     def _hide(self, queue: str, changes: list[tuple[Plan, int]]) -> None:
         _, failures = self._powers.broker.change_visibility(
@@ -239,7 +251,7 @@ class Settler:
             if plan.park and seconds and self._powers.store is not None:
                 self.planner.later.park(plan, seconds)
                 self._powers.store.put_many(plan.parking, fenced=True)
-                self._delete(queue, [plan.delivery.receipt])
+                self._delete(queue, [plan])
 
     # ---------------------------------------------------------------- leases
 

@@ -20,6 +20,8 @@ from fnqueue.errors import ArgumentError, EnvelopeError, KeyInvalid
 from fnqueue.quotas import BODY_BYTES_MAX, FUTURE_SKEW_SECONDS, NOT_BEFORE_SKEW_SECONDS
 from fnqueue.security import frame
 from fnqueue.security import header as headers
+from fnqueue.security.blobs.reference import Reference
+from fnqueue.security.frame import TooLong
 from fnqueue.security.header import Header, Parts
 from fnqueue.security.ids import derived_id, new_id
 from fnqueue.security.keyring import Context, KeyRecord, KeyRing
@@ -37,6 +39,7 @@ from fnqueue.security.suites import Sealing, Unsealable
 
 __all__ = [
     "Header",
+    "TooLong",
     "Verified",
     "call_digest",
     "dedupe_id",
@@ -68,14 +71,16 @@ def seal(
     not_before: float | None = None,
     traceparent: str | None = None,
     root: str | None = None,
+    room: int | None = None,
+    offload: Callable[[bytes], Reference] | None = None,
     entropy: Callable[[int], bytes] = os.urandom,
 ) -> str:
     """The body of a message, sealed with the primary key for the logical `queue` in `environment`.
 
-    `sealed`: the sealed part, see `frame.Sealed`. Times in unix seconds; in the header they are whole, and
-    neither runs early nor expires early for it. Raises ArgumentError for arguments that no worker would
-    open, KeysMissing without a primary key, KeyInvalid when that key may not be used for this task, and
-    ValueError for a header that contradicts itself.
+    `sealed`: the sealed part, see `frame.Sealed`; `room`, `offload`: see `frame.write`. Times in unix seconds; in the
+    header they are whole, and neither runs early nor expires early for it. Raises ArgumentError for arguments that no
+    worker would open, TooLong, KeysMissing without a primary key, KeyInvalid when that key may not be used for this
+    task, and ValueError for a header that contradicts itself.
     """
     key = keyring.sealer
     if key.limits and not key.limits.allow(task=task, queue=queue, kind=principal_kind):
@@ -83,7 +88,7 @@ def seal(
             f"the primary key {key.key_id} is limited, and {task} in queue {queue!r} is outside its limits"
         )
     try:
-        content = frame.write(sealed, LETTERS[principal_kind])
+        content = frame.write(sealed, LETTERS[principal_kind], room=room, offload=offload)
     except frame.Unfit as error:
         raise ArgumentError(f"{task}: {error}; nothing was sent", task=task) from None
     context, sealing = key.context(environment, queue), cast(Sealing, key.sealing)

@@ -18,10 +18,12 @@ from fnqueue.quotas import ARGUMENT_DEPTH_MAX, ARGUMENT_INTEGER_BITS_MAX, ARGUME
 _LONG_NUMBER: Final = len(str(2**ARGUMENT_INTEGER_BITS_MAX))
 #: A value has a comma, perhaps a bracket, perhaps a tag around it; and the principal may have many roles.
 _MARKS_MAX: Final = 5 * ARGUMENT_NODES_MAX
-_strings: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL).finditer
+#: Possessive, or it would remember each backslash: of a text with many lines twenty times its size.
+_strings: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL).finditer
 _has_long_number: Final = re.compile(rb"[0-9]{%d}" % _LONG_NUMBER).search
 #: All bytes but those that limits are about: containers, commas and digits.
 _OTHERS: Final = bytes(set(range(256)).difference(b"[{,0123456789"))
+_LARGE: Final = 1 << 16
 
 
 class TooMuch(ValueError):
@@ -36,12 +38,12 @@ def check_before(encoded: bytes) -> None:
     """
     if len(encoded) <= _MARKS_MAX or (marks := _marks(encoded)) <= _MARKS_MAX:
         return
-    if marks - sum(_marks(text[0]) for text in _strings(encoded)) > _MARKS_MAX:
+    if marks - sum(_marks(encoded, *text.span()) for text in _strings(encoded)) > _MARKS_MAX:
         raise TooMuch(f"more than {ARGUMENT_NODES_MAX:,} values")
 
 
-def _marks(encoded: bytes) -> int:
-    return encoded.count(b",") + encoded.count(b"[") + encoded.count(b"{")
+def _marks(encoded: bytes, start: int = 0, end: int | None = None) -> int:
+    return encoded.count(b",", start, end) + encoded.count(b"[", start, end) + encoded.count(b"{", start, end)
 
 
 def check(encoded: bytes, *values: Any, sending: bool = False) -> None:
@@ -55,6 +57,8 @@ def check(encoded: bytes, *values: Any, sending: bool = False) -> None:
 
 
 def _is_plainly_small(encoded: bytes) -> bool:
+    if len(encoded) > _LARGE:
+        return _is_plain_though_large(encoded)
     marks = encoded.translate(None, _OTHERS)
     if len(marks) <= ARGUMENT_DEPTH_MAX:
         return True
@@ -62,6 +66,14 @@ def _is_plainly_small(encoded: bytes) -> bool:
     if containers > ARGUMENT_DEPTH_MAX or containers + commas >= ARGUMENT_NODES_MAX:
         return False
     return len(marks) - containers - commas < _LONG_NUMBER or not _has_long_number(encoded)
+
+
+def _is_plain_though_large(encoded: bytes) -> bool:
+    """The same, only counted: what `translate` makes may be as large again."""
+    containers = encoded.count(b"[") + encoded.count(b"{")
+    if containers > ARGUMENT_DEPTH_MAX or containers + encoded.count(b",") >= ARGUMENT_NODES_MAX:
+        return False
+    return not _has_long_number(encoded)
 
 
 def _walk(containers: list[Any]) -> None:

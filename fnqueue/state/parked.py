@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import heapq
 import zlib
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -31,19 +31,23 @@ PART_BYTES: Final = 250_000  # below quotas.FIELD_BYTES_MAX, with room for the r
 LATE_SECONDS: Final = 604_800
 #: What was sent stays as a final record while the original may still come back because its deletion failed.
 SENT_SECONDS: Final = quotas.VISIBILITY_SECONDS_MAX
+_PARTS_MAX: Final = quotas.BODY_BYTES_MAX // PART_BYTES + 1
 _SHARDS: Final = 4  # one partition of an index carries 1,000 writes a second on DynamoDB
 
 
-class Claimed(msgspec.Struct, frozen=True, kw_only=True):
-    """A message that is ours to send until the lease ends. `due`: unix seconds. `record` is the store's."""
-
+class _Said(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     id: str
     queue: str
     body: str
     group: str | None
     dedupe: str | None
-    generation: int
+    generation: Annotated[int, msgspec.Meta(ge=0, lt=2**20)]
     due: float
+
+
+class Claimed(_Said, frozen=True, kw_only=True):
+    """A message that is ours to send until the lease ends. `due`: unix seconds. `record` is the store's."""
+
     record: Record
 
 
@@ -121,7 +125,7 @@ class Parked:
     def next_due(self) -> float | None:
         """When the next one falls due, or a claim lapses: unix seconds. None: nothing is parked."""
         firsts = [record.sort for shard in range(_SHARDS) for record in self._of_shard(shard, sort_to=None, limit=1)]
-        return int(min(firsts)) / 1000 if firsts else None
+        return min(map(_unsorted, firsts)) if firsts else None
 
     def claim(self, record: Record, *, lease_seconds: float = 60) -> Claimed | None:
         """None: another ticker was faster, parts of a large body are not there (they come with the next parking), or
@@ -142,13 +146,13 @@ class Parked:
         try:
             body = self._body(leased)
             return None if body is None else _claimed(leased, body)
-        except TypeError:
+        except (TypeError, ValueError, KeyError):
             return None  # not of our making, and it must not keep the others
 
     def sent(self, *claims: Claimed) -> None:
         """The queue has them. Right for a claim that has lapsed, too: the message is sent, whoever sent it."""
         now = self._clock.now()
-        self._store.put_many([_sent(claim.record, now) for claim in claims], fenced=True)
+        self._store.put_many([_sent(claim, now) for claim in claims], fenced=True)
         for claim in claims:
             for part in _part_ids(claim.record):
                 self._store.delete(PART_KIND, part)
@@ -163,7 +167,7 @@ class Parked:
             return str(record.fields["body"])
         ids = _part_ids(record)
         parts = self._store.get_many(PART_KIND, ids)
-        return "".join(str(parts[part].fields["body"]) for part in ids) if len(parts) == len(ids) else None
+        return "".join(str(parts[part].fields["body"]) for part in ids) if ids and len(parts) == len(ids) else None
 
 
 def _parts(body: str) -> list[str]:
@@ -175,20 +179,27 @@ def _parts(body: str) -> list[str]:
 
 def _part_ids(record: Record) -> list[str]:
     count: Any = record.fields.get("parts", 0)
-    return [f"{record.id}.{index}" for index in range(count)]
+    known = isinstance(count, int) and 0 <= count <= _PARTS_MAX
+    return [f"{record.id}.{index}" for index in range(count if known else 0)]
 
 
-def _sent(record: Record, now: float) -> Record:
+def _sent(claim: Claimed, now: float) -> Record:
     # Without a bucket: due nowhere any more, but there to refuse a second parking.
     fields = {"sent_at": now}
     until = now + SENT_SECONDS
-    return Record(kind=KIND, id=record.id, fields=fields, expires_at=until, fence=record.fence, final=True)
+    fence = (claim.generation, 0)
+    return Record(kind=KIND, id=claim.record.id, fields=fields, expires_at=until, fence=fence, final=True)
 
 
 def _claimed(record: Record, body: str) -> Claimed:
     fields: dict[str, Any] = {name: value for name, value in record.fields.items() if name not in ("body", "parts")}
-    return Claimed(**fields, body=body, record=record)
+    said = msgspec.convert({**fields, "body": body}, _Said)
+    return Claimed(**msgspec.structs.asdict(said), record=record)
 
 
 def _sort(unix_seconds: float) -> str:
     return f"{int(unix_seconds * 1000):013d}"
+
+
+def _unsorted(sort: str) -> float:
+    return int(sort) / 1000 if sort.isdecimal() else 0.0

@@ -26,11 +26,14 @@ import msgspec
 from fnqueue import quotas
 from fnqueue.clock import Clock
 from fnqueue.errors import VersionConflict
+from fnqueue.state import stored
 from fnqueue.store.base import Fence, Record, Store
 
 KIND: Final = "once"
 SKEW_SECONDS: Final = 2.0
 LEASE_SECONDS_MAX: Final = float(quotas.VISIBILITY_SECONDS_MAX)
+#: What the fence of a record has room for.
+_RUN_MAX: Final = 2**20 - 2
 _TRIES: Final = 8  # each lost race means that somebody else moved the record on
 
 
@@ -96,7 +99,7 @@ class Replay:
             refusal = None if known is None else self._refusal(known, call)
             if refusal is not None:
                 return refusal
-            run = 1 if known is None else int(_field(known, "run")) + 1
+            run = 1 if known is None else stored.count(known.fields, "run", _RUN_MAX) + 1
             taken = Taken(id, run, holder, self._clock.now() + lease_seconds, until, fence, call)
             try:
                 self._store.put(self._running(taken), if_version=known.version if known else 0)
@@ -140,12 +143,13 @@ class Replay:
     def _refusal(self, known: Record, call: bytes | None) -> Done | Elsewhere | Conflict | None:
         state = _field(known, "state")
         if self._is_of_another(known, call):
-            return Conflict(state)
+            return Conflict(str(state))
         if state in ("done", "dead"):
             return Done(dead=state == "dead") if self._is_genuine(known) else None
         # A retry's own message comes back when it is due, by a clock that may be a little behind this one.
         running = state == "running"
-        ready = _field(known, "lease_until") + SKEW_SECONDS if running else _field(known, "retry_at") - SKEW_SECONDS
+        at = stored.time(known.fields, "lease_until" if running else "retry_at") or 0.0
+        ready = at + SKEW_SECONDS if running else at - SKEW_SECONDS
         # No lease and no retry is longer than a message can be hidden: a later time was not written by us.
         wait = min(ready - self._clock.now(), LEASE_SECONDS_MAX)
         return Elsewhere(wait) if wait > 0 else None

@@ -27,6 +27,7 @@ import msgspec
 from fnqueue import quotas
 from fnqueue.clock import Clock, to_datetime
 from fnqueue.errors import Fenced, FnQueueError, TaskError, VersionConflict
+from fnqueue.state import stored
 from fnqueue.store.base import Fence, Record, Store
 
 #: `(purpose_id, data) -> bytes`. Unsealing raises an FnQueueError for what was altered or sealed by other keys.
@@ -303,25 +304,26 @@ class Results:
         fields: dict[str, Any] = dict(record.fields)
         sealed = self._unsealed(record, fields)
         error = TaskError(*sealed.error) if sealed is not None and sealed.error is not None else None
+        state = fields.get("state")
         return TaskRecord(
             id=record.id,
-            task=fields.get("task", ""),
-            queue=fields.get("queue", ""),
-            expires_at=fields.get("ex", 0.0),
-            state=fields.get("state", "PENDING"),
-            attempts=fields.get("attempts", 0),
-            starts=fields.get("starts", 0),
-            crashes=fields.get("crashes", 0),
-            deferred_at=fields.get("deferred_at"),
-            started_at=fields.get("started_at"),
-            finished_at=fields.get("finished_at"),
+            task=stored.text(fields, "task") or "",
+            queue=stored.text(fields, "queue") or "",
+            expires_at=stored.time(fields, "ex") or 0.0,
+            state=state if state in TERMINAL or state in _GROUPS else "PENDING",
+            attempts=stored.count(fields, "attempts"),
+            starts=stored.count(fields, "starts"),
+            crashes=stored.count(fields, "crashes"),
+            deferred_at=stored.time(fields, "deferred_at"),
+            started_at=stored.time(fields, "started_at"),
+            finished_at=stored.time(fields, "finished_at"),
             value_json=sealed.value if sealed else None,
             error=error,
             progress=_progress(fields, sealed.message if sealed else ""),
             principal=sealed.principal if sealed else None,
             call=sealed.call if sealed else None,
-            worker=fields.get("worker"),
-            reason=fields.get("reason"),
+            worker=stored.text(fields, "worker"),
+            reason=stored.text(fields, "reason"),
             fence=record.fence or (0, 0),
             version=record.version,
             readable=sealed is not None,
@@ -333,7 +335,7 @@ class Results:
         try:
             purpose = _purpose(record.id, fields, record.fence or (0, 0))
             return _decode(self._unseal(purpose, fields["sealed"]))
-        except (FnQueueError, ValueError, RecursionError, KeyError):
+        except (FnQueueError, ValueError, TypeError, RecursionError, KeyError):
             return None  # altered, or sealed with keys that are gone: one such record must not break a table
 
 
@@ -376,6 +378,7 @@ def _said(text: object, most: int) -> str:
 
 
 def _progress(fields: dict[str, Any], message: str) -> Progress | None:
-    if "progress_at" not in fields:
+    at, done, total = stored.time(fields, "progress_at"), fields.get("done"), fields.get("total")
+    if at is None or not isinstance(done, int | float) or not isinstance(total, int | float | None):
         return None
-    return Progress(fields["done"], fields.get("total"), message, to_datetime(fields["progress_at"]))
+    return Progress(done, total, message, to_datetime(at))

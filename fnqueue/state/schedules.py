@@ -106,7 +106,7 @@ class KeptSchedules:
 
     def next_due(self) -> float | None:
         firsts = [record.sort for bucket in self._due for record in self._store.query(KIND, bucket, limit=1).records]
-        return int(min(firsts)) / 1000 if firsts else None
+        return min(map(_unsorted, firsts)) if firsts else None
 
     def open(self, record: Record) -> Kept | None:
         return self._opened(record)
@@ -146,8 +146,12 @@ class KeptSchedules:
             data = self._unseal(name, sealed)
         except EnvelopeError:
             return None
-        due = None if record.bucket == self._resting else int(record.sort) / 1000
+        due = None if record.bucket == self._resting else _unsorted(record.sort)
         return Kept(name=name, data=data, due=due, sealed=sealed, record=record)
+
+
+def _unsorted(sort: str) -> float:
+    return int(sort) / 1000 if sort.isdecimal() else 0.0
 
 
 def _sort(unix_seconds: float) -> str:

@@ -24,12 +24,13 @@ from fnqueue.clock import Clock
 from fnqueue.database import Connection, Database
 from fnqueue.errors import Fenced, FieldTooLarge, StoreError, VersionConflict
 from fnqueue.store import sqlite_statements as sql
-from fnqueue.store.base import Fence, Page, Record
+from fnqueue.store.base import Fence, Page, Record, Value
 
 _FENCE_PART_MAX: Final = (1 << 20) - 1
 _Row = tuple[str, str, str, str, float | None, int | None, bool, bytes]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, Any]).decode
+_PLAIN = frozenset({str, int, float, bytes, bool, type(None)})
 _NO_FIELDS: Final = _encode({})
 
 
@@ -98,7 +99,7 @@ class SqliteStore:
     def increment(self, kind: str, id: str, name: str, by: int, *, token: str, expires_at: float | None = None) -> int:
         def work(connection: Connection) -> int:
             new = self._mark(connection, kind, id, f"+{name}\0{token}")
-            fields = _decode(connection.execute(sql.FIELDS, (kind, id)).fetchone()[0])
+            fields = _fields(connection.execute(sql.FIELDS, (kind, id)).fetchone()[0])
             total = fields.get(name, 0)
             if not isinstance(total, int):
                 raise StoreError(f"field {name!r} of {kind} {id!r} is no whole number: it cannot be added to")
@@ -238,12 +239,13 @@ def _check_sizes(record: Record) -> None:
 
 
 def _record(row: Any) -> Record:
+    """Whoever can write to the file can write rubbish: one such row must not break a query over thousands."""
     kind, key, version, bucket, sort, expires_at, fence, final, fields = row
     return Record(
         kind=kind,
         id=key,
-        fields=_decode(fields),
-        version=version,
+        fields=_fields(fields),
+        version=version if type(version) is int else 0,
         bucket=bucket,
         sort=sort,
         expires_at=expires_at,
@@ -252,8 +254,19 @@ def _record(row: Any) -> Record:
     )
 
 
-def _fence(number: int | None) -> Fence | None:
-    return None if number is None else (number >> 20, number & _FENCE_PART_MAX)
+def _fields(packed: Any) -> dict[str, Value]:
+    """None of them, where they are not what was written here: a record that says nothing is no record to the rules."""
+    try:
+        fields = _decode(packed)
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return fields if _PLAIN.issuperset(map(type, fields.values())) else {}
+
+
+def _fence(number: Any) -> Fence | None:
+    if type(number) is not int or not 0 <= number >> 20 <= _FENCE_PART_MAX:
+        return None
+    return number >> 20, number & _FENCE_PART_MAX
 
 
 def _cursor(record: Record) -> str:

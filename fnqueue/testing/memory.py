@@ -15,6 +15,7 @@ from fnqueue.app import FnQueue
 from fnqueue.clock import ManualClock
 from fnqueue.errors import OptionInvalid
 from fnqueue.runtime import Runtime
+from fnqueue.security.blobs.url import NO_BLOBS
 from fnqueue.settings import Settings
 from fnqueue.testing.aids import Aids
 from fnqueue.testing.chaos import Chaos
@@ -72,4 +73,7 @@ def renew_settings(fn: FnQueue, runtime: Runtime) -> None:
 
 def _kept_in_memory(settings: Settings) -> Settings:
     # After the environment had its say: a test must never reach the queue that a shell is set up for.
-    return replace(settings, url="sqlite://", store_url=None, keys=None, keys_file=None)
+    # Large arguments likewise; but where the application would refuse them, its tests do.
+    off = settings.blobs_url == NO_BLOBS or (settings.blobs_url is None and not settings.url.startswith("sqlite:"))
+    blobs_url = NO_BLOBS if off else None
+    return replace(settings, url="sqlite://", store_url=None, keys=None, keys_file=None, blobs_url=blobs_url)

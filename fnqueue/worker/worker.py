@@ -28,6 +28,7 @@ from fnqueue.runtime import Runtime
 from fnqueue.scheduling.admission import Admission
 from fnqueue.scheduling.book import ScheduleBook
 from fnqueue.scheduling.ticking import ScheduleTicker
+from fnqueue.worker.blobs import BlobKeeper
 from fnqueue.worker.groups import Groups
 from fnqueue.worker.health import HealthFile
 from fnqueue.worker.heartbeat import Heartbeat, HeartbeatPowers
@@ -110,10 +111,14 @@ class Worker:
         )
         self._loop = AsyncPool(self._executor, self._finished_on_loop, settings.async_concurrency)
         self._pool = ThreadPool(self._executor, self._loop, self._slots, self._finished, self.concurrency)
+        blobs = runtime.blobs
+        self._blobs = BlobKeeper(blobs, runtime.clock, runtime.events) if blobs is not None else None
         self._groups = Groups(self._pool.put, self._give_back)
         self._settling = Settling(
             SettlingPowers(
-                settler=runtime.settler(worker=self.name),
+                settler=runtime.settler(
+                    worker=self.name, **({"forget": self._blobs.forget} if self._blobs is not None else {})
+                ),
                 heartbeat=self._heartbeat,
                 clock=runtime.clock,
                 events=runtime.events,
@@ -194,6 +199,8 @@ class Worker:
         self._settling.start()
         self._heartbeat.start()
         self._pool.start()
+        if self._blobs is not None:
+            self._blobs.start()
         for thread in (*self._pollers, *([self._ticker] if self._ticker else [])):
             thread.start()
         self._tell_started()
@@ -347,6 +354,9 @@ class Worker:
     def _close(self) -> None:
         self._pool.close()
         self._settling.close(10.0)
+        if self._blobs is not None:
+            self._blobs.close()
+            self._blobs.join(5.0)
         self._heartbeat.close()
         self._heartbeat.join(5.0)
         if self._ticker is not None:

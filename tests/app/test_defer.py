@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -107,6 +108,7 @@ def test_a_call_larger_than_the_queue_takes_is_refused_with_its_size_and_its_lar
     @fn.task(name="shop.store")
     def store(name: str, data: str) -> None: ...
 
+    fn.runtime().settings = replace(fn.runtime().settings, blobs_url="none")
     with pytest.raises(MessageTooLarge, match=r"the limit is 1,048,576; the largest argument is args\[1\]") as caught:
         store.defer("a", "x" * 2_000_000)
     assert caught.value.size > 2_000_000

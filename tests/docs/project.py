@@ -30,14 +30,15 @@ from tests.docs.pages import ROOT, Block, commands, is_shell
 from tests.system.browsing import CHROMIUM, QUIET
 
 SECONDS = 60.0
-PORTS = ("5000", "8000", "4566")
+PORTS = ("5000", "8000", "4566", "9324")
 _SERVES = re.compile(
     r"fnqueue dev\b|flask\b.* run\b|\brunserver\b|^(gunicorn|uvicorn|hypercorn|waitress-serve|uwsgi|moto_server)\b"
-    r"|fnqueue schedule run\b|fnqueue worker(?!.*--(burst|help))|fnqueue_worker(?!.*--burst)"
+    r"|fnqueue emulator\b|fnqueue schedule run\b|fnqueue worker(?!.*--(burst|help))|fnqueue_worker(?!.*--burst)"
 )
 #: Servers that would take a port of their own choosing.
 _TAKES_PORT = (
     (re.compile(r"^flask .*fnqueue dev|^flask .* run\b"), "5000", "--port {port}"),
+    (re.compile(r"^fnqueue emulator"), "9324", "--port {port}"),
     (re.compile(r"manage\.py fnqueue dev"), "8000", "--port {port}"),
     (re.compile(r"manage\.py runserver"), "8000", "{port}"),
 )

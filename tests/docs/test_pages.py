@@ -32,7 +32,7 @@ ALL_TEXT = {each.name: each.text for each in pages()}
 
 #: page -> why some of its blocks are not run. A new one is to be thought about, so it is to be written here, too.
 NOT_RUN: dict[str, list[str]] = {
-    "README.md": ["CI runs both by themselves"],
+    "README.md": ["CI runs them by themselves"],
     "docs/deploying-web.md": [
         "it has to be compiled first; tests/system/web_servers starts it",
         "tests/system/web_servers starts them, with a project of its own",
@@ -128,7 +128,7 @@ def test_an_extra_in_a_page_is_one(name):
 def test_a_name_of_fnqueue_in_a_page_is_one(name):
     """`fnqueue.policies`, `fnqueue.testing.in_memory`: modules, or what they have."""
     for dotted in set(re.findall(r"`((?:fnqueue|flask_fnqueue|django_fnqueue)(?:\.\w+)+)`", page(name).prose)):
-        if not dotted.endswith((".db", ".keys")):  # files
+        if not dotted.endswith((".db", ".keys", ".blobs")):  # files
             assert is_importable(dotted), f"{name}: {dotted} is nothing"
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.fuzz.targets import SEEDS, TARGETS
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 600 if os.environ.get("FNQUEUE_TEST_FULL") else 6
+SECONDS = 120 if os.environ.get("FNQUEUE_TEST_FULL") else 6
 NEEDS = "atheris has no wheel for this Python or machine: pip install atheris"
 
 

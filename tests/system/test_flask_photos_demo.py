@@ -1,4 +1,4 @@
-"""`make demo` as a newcomer types it: on SQLite, on an SQS server with two variables more, and when it must fail."""
+"""`make demo` as a newcomer types it: on SQLite, on SQS servers with two variables more, and when it must fail."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ STORY = (
 )
 
 
-def demonstrate(tmp_path: object, extra: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def demonstrate(
+    tmp_path: object, extra: Mapping[str, str] | None = None, *options: str
+) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("FNQUEUE_", "AWS_", "PHOTOS_"))}
     return subprocess.run(
-        [sys.executable, "-m", "example_apps.flask_photos.demo"],
+        [sys.executable, "-m", "example_apps.flask_photos.demo", *options],
         cwd=ROOT,
         env={**kept, "TMPDIR": str(tmp_path), **(extra or {})},
         capture_output=True,
@@ -70,6 +72,27 @@ def test_the_same_demonstration_runs_on_an_sqs_server_with_no_line_changed(tmp_p
     for part in (*STORY, url):
         assert part in done.stdout
     assert left_behind(tmp_path) == []
+
+
+def test_on_the_emulator_all_is_kept_though_that_is_killed_too_whatever_the_shell_is_set_up_for(tmp_path) -> None:
+    shell = {
+        "FNQUEUE_URL": "sqs://eu-west-1/production-",
+        "FNQUEUE_STORE_URL": "none",
+        "AWS_PROFILE": "one that is not there",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+    }
+    done = demonstrate(tmp_path, shell, "--emulator")
+    assert done.returncode == 0, done.stdout
+    for part in (
+        *STORY,
+        "a thief reads make_thumbnail",
+        "FNQUEUE_URL=sqs://us-east-1/demo-?endpoint=http://127.0.0.1:",
+    ):
+        assert part in done.stdout
+    assert done.stdout.count("kill -9") == 2
+    assert "on from its file, on the same port" in done.stdout
+    assert left_behind(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_demonstration_that_fails_says_why_and_leaves_nothing_behind(tmp_path) -> None:

@@ -16,7 +16,7 @@ from fnqueue.broker.base import Entry, Failure, Message, QueueAttributes, Receip
 from fnqueue.broker.embedded import checks, queues, redrive, schema
 from fnqueue.broker.embedded.checks import Fault
 from fnqueue.broker.embedded.fifo import FifoLine
-from fnqueue.broker.embedded.line import Delivered, Line, attributes_of
+from fnqueue.broker.embedded.line import Delivered, Line, attributes_of, body_of, count_of
 from fnqueue.broker.embedded.queues import Queue, Settings
 from fnqueue.broker.embedded.standard import StandardLine
 from fnqueue.broker.names import is_fifo
@@ -362,8 +362,8 @@ def _messages(queue: Queue, found: Sequence[Delivered], deadline: float) -> list
     return [
         Message(
             message_id=message_id(row),
-            body=body,
-            receipt=Receipt(name, f"{number}.{row}.{receives}", receives, deadline),
+            body=body if type(body) is str else body_of(body),
+            receipt=Receipt(name, f"{number}.{row}.{receives}", count_of(receives), deadline),
             sent_at=sent_at,
             first_received_at=first_received_at,
             group=group,

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from fnqueue import quotas
 from fnqueue.broker.base import Entry
+from fnqueue.broker.bodies import ILLEGAL
 
 INVALID = "InvalidParameterValue"
-ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # L24
 _TOKEN = re.compile(r"""[A-Za-z0-9!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}""")  # L15
 ATTRIBUTE_NAME = re.compile(r"(?!(?i:aws|amazon)\.)(?!\.)[\w.-]{1,256}(?<!\.)")  # L14
 ATTRIBUTES_MAX = 10  # L13

@@ -15,6 +15,7 @@ from fnqueue.broker.embedded.checks import Delivery, Fault
 from fnqueue.database import Connection
 
 _encode = msgspec.json.Encoder().encode
+_COUNT_MAX = 2**20 - 1
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
 Delivered = tuple[int, int, float, float, str | None, str | None, str | None, str | None, str]
@@ -77,4 +78,18 @@ def attributes_text(attributes: Mapping[str, str]) -> str | None:
 
 
 def attributes_of(text: str | None) -> dict[str, str]:
-    return _decode(text) if text else {}
+    """None, where it is not what was written here: one such row must not keep a whole receive from its messages."""
+    try:
+        return _decode(text) if text else {}
+    except (ValueError, TypeError):
+        return {}
+
+
+def count_of(receives: object) -> int:
+    """As many as a fence has room for, whatever another program wrote there."""
+    return receives if type(receives) is int and 0 <= receives <= _COUNT_MAX else _COUNT_MAX
+
+
+def body_of(value: object) -> str:
+    """Text, whatever another program wrote there: the reader of messages says what is wrong with it."""
+    return value if type(value) is str else repr(value)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from fnqueue.broker.embedded import checks
+from fnqueue.broker.bodies import ILLEGAL
 from fnqueue.broker.embedded.service import entries
 from fnqueue.broker.embedded.service.entries import Outgoing, Value
 from fnqueue.schedule.service import times
@@ -130,4 +130,4 @@ def _outgoing(body: str, said: dict[str, str]) -> Outgoing:
 
 
 def _legal(text: str) -> str:
-    return checks.ILLEGAL.sub("\ufffd", text)
+    return ILLEGAL.sub("\ufffd", text)

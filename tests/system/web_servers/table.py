@@ -42,7 +42,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 def rows_of(stats: dict[str, list[Any]]) -> Iterable[tuple[str, ...]]:
     for word in ("passed", "failed", "error", "skipped"):
         for report in stats.get(word, []):
-            yield from ((*found, word) for name, found in report.user_properties if name == "served")
+            yield from ((*found, word) for name, found in getattr(report, "user_properties", ()) if name == "served")
 
 
 def aligned(rows: list[tuple[str, ...]]) -> list[str]:

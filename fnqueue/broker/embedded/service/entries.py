@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from fnqueue import quotas
+from fnqueue.broker import bodies
 from fnqueue.broker.base import Entry
 from fnqueue.broker.embedded import checks
 from fnqueue.broker.embedded.checks import Fault
@@ -143,7 +144,7 @@ def fault(message: Outgoing, *, fifo: bool, content: bool, bytes_max: int, singl
     """Why the queue would not take this message; None when it does. `single`: it is no entry of a batch."""
     if not message.body:
         return Fault("MissingParameter", "The request must contain the parameter MessageBody.")  # M2
-    if checks.ILLEGAL.search(message.body):  # M4
+    if bodies.ILLEGAL.search(message.body):  # M4
         text = "Invalid characters found: the body must be characters that XML allows."
         return Fault("InvalidMessageContents", text)
     found = _attributes_fault(message.attributes, "user") or _system_fault(message.system)
@@ -177,7 +178,7 @@ def _value_fault(name: str, value: Value, kind: str) -> Fault | None:
     begin = f"Message ({kind}) attribute '{name}'"
     if not value.data_type:
         return _invalid(f"{begin} must contain a non-empty attribute type.")
-    if not _DATA_TYPE.fullmatch(value.data_type) or checks.ILLEGAL.search(value.data_type):
+    if not _DATA_TYPE.fullmatch(value.data_type) or bodies.ILLEGAL.search(value.data_type):
         return _invalid(
             f"{begin} has an invalid message attribute type, the set of supported type prefixes is Binary, Number, "
             "and String."
@@ -188,7 +189,7 @@ def _value_fault(name: str, value: Value, kind: str) -> Fault | None:
     if not (value.data if base == "Binary" else value.text):
         text = f"{begin} must contain a non-empty value of type '{'Binary' if base == 'Binary' else 'String'}'."
         return _invalid(text)
-    if value.text is not None and checks.ILLEGAL.search(value.text):  # M4
+    if value.text is not None and bodies.ILLEGAL.search(value.text):  # M4
         return _invalid(f"{begin} has characters that are not allowed.")
     if base == "Number" and not _is_number(value.text or ""):
         return _invalid(f"Can't cast the value of message ({kind}) attribute '{name}' to a number.")
