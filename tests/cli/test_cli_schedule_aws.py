@@ -1,7 +1,9 @@
-"""`fnqueue schedule sync --to eventbridge` against moto's EventBridge Scheduler and SQS, over HTTP."""
+"""`fnqueue schedule sync --to eventbridge` against EventBridge Scheduler and SQS, over HTTP: moto's and our own
+emulator's, which also fires what was synced."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -17,6 +19,7 @@ import pytest
 
 from fnqueue.security.keyring import new_key
 from tests.commands import run
+from tests.servers import EmulatorProcess
 
 pytestmark = pytest.mark.aws
 
@@ -35,12 +38,35 @@ def report(word: str = "") -> None: ...
 """
 
 
+EFFECT = """
+@fn.schedule("rate(1 minute)", name="often", args=("<aws.scheduler.scheduled-time>",))
+@fn.task(name="effect", policy=from_schedule)
+def effect(at: datetime) -> None:
+    with open("effects", "a") as file:
+        file.write(f"{at:%H:%M:%S}\\n")
+"""
+
+
+@pytest.fixture(params=["moto", "emulator"])
+def endpoint(request):
+    return request.getfixturevalue({"moto": "moto_endpoint", "emulator": "own_emulator"}[request.param])
+
+
+@pytest.fixture(scope="module")
+def own_emulator():
+    """By the machine's time: the clock of the one that all tests share is turned."""
+    pytest.importorskip("uvicorn")
+    process = EmulatorProcess(":memory:")
+    yield process.endpoint
+    process.end()
+
+
 @pytest.fixture
-def aws(moto_endpoint, request, monkeypatch, project):
-    """A project on moto's server, its queues made."""
+def aws(endpoint, request, monkeypatch, project):
+    """A project on a server."""
     prefix = f"{abs(hash(request.node.nodeid)) % 10**8}-{os.getpid()}-"
     settings = {
-        "FNQUEUE_URL": f"sqs://us-east-1/{prefix}?endpoint={moto_endpoint}",
+        "FNQUEUE_URL": f"sqs://us-east-1/{prefix}?endpoint={endpoint}",
         "FNQUEUE_STORE_URL": "sqlite:///records.db",
         "FNQUEUE_ENVIRONMENT": f"e{prefix}".rstrip("-"),
         "FNQUEUE_KEYS": new_key(),
@@ -50,7 +76,9 @@ def aws(moto_endpoint, request, monkeypatch, project):
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    return Aws(moto_endpoint, settings, project)
+    made = Aws(endpoint, settings, project)
+    yield made
+    made.clean()
 
 
 class Aws:
@@ -58,6 +86,19 @@ class Aws:
         self.client = boto3.client("scheduler", region_name="us-east-1", endpoint_url=endpoint)
         self.endpoint, self.settings, self.project = endpoint, settings, project
         self.group = f"fnqueue-{settings['FNQUEUE_ENVIRONMENT']}"
+
+    def clean(self):
+        """The emulator's would go on firing."""
+        groups = self.client.list_schedule_groups(NamePrefix=self.group)["ScheduleGroups"]
+        for each in groups:
+            self.client.delete_schedule_group(Name=each["Name"])
+        self.client.close()
+
+    def names(self):
+        """moto has no group that is missing."""
+        with contextlib.suppress(self.client.exceptions.ResourceNotFoundException):
+            return {each["Name"] for each in self.client.list_schedules(GroupName=self.group)["Schedules"]}
+        return set()
 
     def get(self, name):
         return self.client.get_schedule(GroupName=self.group, Name=name)
@@ -92,7 +133,7 @@ def lines(done):
 
 def test_a_plan_shows_what_would_be_done_and_does_nothing(sync, aws, fnqueue):
     assert lines(sync("--plan")) == ["+ daily: create", "+ morning: create", "0 unchanged"]
-    assert aws.client.list_schedules(GroupName=aws.group)["Schedules"] == []
+    assert aws.names() == set()
     assert "there is no schedule yet" in fnqueue("schedule", "list", "--app", "shop").output
 
 
@@ -199,8 +240,7 @@ def test_what_is_not_in_the_store_is_deleted_when_asked_and_others_never(sync, a
     assert told[0] == "- daily: delete (it is not in the store)"
     assert told[1].startswith("? foreign: left alone")
     assert told[2].startswith("? theirs: left alone")
-    names = {each["Name"] for each in aws.client.list_schedules(GroupName=aws.group)["Schedules"]}
-    assert names == {"morning", "theirs", "foreign"}
+    assert aws.names() == {"morning", "theirs", "foreign"}
 
 
 @pytest.mark.parametrize("options", [(), ("--prune",)])
@@ -238,16 +278,42 @@ def test_a_hundred_and_twenty_schedules_are_read_page_by_page(sync, aws):
 
 
 @pytest.mark.system
+@pytest.mark.parametrize("endpoint", ["emulator"], indirect=True)
+def test_the_emulator_fires_what_was_synced_and_a_worker_runs_it_once(sync, aws):
+    """The whole trip: from the code to the emulator, its ticket to the queue at its time, and into a worker."""
+    forget()
+    folder = aws.project(shop=SHOP.partition("@fn.schedule")[0] + EFFECT)
+    lines(sync())
+    start = aws.get("often")["StartDate"].astimezone(UTC)
+    sqs = boto3.client("sqs", region_name="us-east-1", endpoint_url=aws.endpoint)
+    prefix = urlsplit(aws.settings["FNQUEUE_URL"]).path[1:]
+    url = sqs.get_queue_url(QueueName=f"{prefix}default")["QueueUrl"]
+    found = receive(sqs, url, start)
+    assert re.fullmatch(r"fqs1\.[\w-]+\.20[0-9T:-]+Z", found["Body"])
+    time = found["Body"].rpartition(".")[2]
+    sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=found["ReceiptHandle"], VisibilityTimeout=0)
+    sqs.send_message(QueueUrl=url, MessageBody=found["Body"])  # EventBridge may send one twice
+    worker = ("fnqueue", "worker", "--app", "shop", "--burst", "--no-schedule", "--log-format", "text")
+    done = run(*worker, cwd=folder, env={**aws.settings, "FNQUEUE_WAIT_TIME_SECONDS": "1"})
+    assert (folder / "effects").read_text().splitlines().count(time[11:19]) == 1, done.stderr
+    sqs.close()
+
+
+def receive(sqs, url, start):
+    """What the emulator sends first: the start is at most a minute away."""
+    until = max(start, datetime.now(UTC)) + timedelta(seconds=65)
+    while datetime.now(UTC) < until:
+        got = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20).get("Messages")
+        if got:
+            return got[0]
+    raise AssertionError("nothing was fired")
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("endpoint", ["moto"], indirect=True)
 def test_what_it_sends_runs_once_in_a_worker_that_does_not_tick(sync, aws, fnqueue):
     forget()
-    effect = """
-@fn.schedule("rate(1 minute)", name="often", args=("<aws.scheduler.scheduled-time>",))
-@fn.task(name="effect", policy=from_schedule)
-def effect(at: datetime) -> None:
-    with open("effects", "a") as file:
-        file.write(f"{at:%H:%M:%S}\\n")
-"""
-    folder = aws.project(shop=SHOP + effect)
+    folder = aws.project(shop=SHOP + EFFECT)
     lines(sync())
     often = aws.get("often")
     sqs = boto3.client("sqs", region_name="us-east-1", endpoint_url=aws.endpoint)
@@ -362,7 +428,9 @@ def throttling(aws):
             upstream = HTTPConnection(host.hostname or "", host.port)
             upstream.request(self.command, self.path, body, dict(self.headers))
             found = upstream.getresponse()
-            self.answer(found.status, {"Content-Type": "application/json"}, found.read())
+            kept = {name: value for name, value in found.getheaders() if name.lower() == "x-amzn-errortype"}
+            self.answer(found.status, {"Content-Type": "application/json", **kept}, found.read())
+            upstream.close()
 
         do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
@@ -386,10 +454,7 @@ def throttling(aws):
 def test_a_busy_eventbridge_is_asked_again(sync, aws, throttling):
     endpoint, seen = throttling
     lines(sync("--endpoint-url", endpoint))
-    assert {each["Name"] for each in aws.client.list_schedules(GroupName=aws.group)["Schedules"]} == {
-        "daily",
-        "morning",
-    }
+    assert aws.names() == {"daily", "morning"}
     assert seen["POST /schedules/daily"] == 3
 
 
