@@ -108,6 +108,32 @@ def test_code_that_makes_its_own_clients_finds_it_and_the_environment_is_as_it_w
     assert "3 passed" in done.stdout, done.stdout
 
 
+def test_a_schedule_has_fired_when_the_clock_was_turned_and_is_gone_in_the_next_test(tmp_path):
+    done = project(
+        tmp_path,
+        """
+        QUEUE = "arn:aws:sqs:us-east-1:123456789012:orders"
+
+        def test_a_year(fnqueue_aws):
+            url = fnqueue_aws.client("sqs").create_queue(QueueName="orders")["QueueUrl"]
+            fnqueue_aws.client("scheduler").create_schedule(
+                Name="new-year",
+                ScheduleExpression="cron(0 0 1 1 ? *)",
+                ScheduleExpressionTimezone="Asia/Tokyo",
+                FlexibleTimeWindow={"Mode": "OFF"},
+                Target={"Arn": QUEUE, "RoleArn": "arn:aws:iam::123456789012:role/any", "Input": "sake"},
+            )
+            fnqueue_aws.advance(days=366)
+            (message,) = fnqueue_aws.client("sqs").receive_message(QueueUrl=url)["Messages"]
+            assert message["Body"] == "sake"
+
+        def test_afterwards(fnqueue_aws):
+            assert fnqueue_aws.client("scheduler").list_schedules()["Schedules"] == []
+        """,
+    )
+    assert "2 passed" in done.stdout, done.stdout
+
+
 def test_a_process_that_a_test_starts_finds_it(tmp_path):
     done = project(
         tmp_path,
