@@ -313,25 +313,30 @@ class FnQueue(Acting):
         return Handle(id, task="", reads=self.reads(asked_by=self.current_principal()))
 
     def revoke(
-        self, id: str | None = None, *, root: str | None = None, principal: Principal | str | None = None
+        self,
+        id: str | None = None,
+        *,
+        root: str | None = None,
+        principal: Principal | str | None = None,
+        reason: str = "",
     ) -> None:
         """Stop a call; or all that the call `root` set going; or all that was deferred for `principal` until now.
 
         Obeyed before a start, and within two heartbeats by what runs (`context.revoked`). For whoever is asking now:
         it counts for their own calls, and for those of tasks whose `operate` policy lets them. An id that is nobody's,
-        or not theirs to see, is passed over. Needs a store. Raises PolicyDenied, StoreMissing, OptionInvalid.
+        or not theirs to see, is passed over. `reason` is for the audit. Needs a store.
+        Raises PolicyDenied, StoreMissing, OptionInvalid.
         """
         if sum(given is not None for given in (id, root, principal)) != 1:
             raise OptionInvalid("revoke() takes one of: an id, root=, principal=")
         operating, asker = self.runtime().operating, self.current_principal()
         if id is not None:
-            operating.revoke_id(id, asker)
+            operating.revoke_id(id, asker, reason=reason)
         elif root is not None:
-            operating.revoke_root(root, asker)
+            operating.revoke_root(root, asker, reason=reason)
         elif principal is not None:
-            operating.revoke_principal(
-                f"{principal.kind}:{principal.id}" if isinstance(principal, Principal) else principal, asker
-            )
+            subject = f"{principal.kind}:{principal.id}" if isinstance(principal, Principal) else principal
+            operating.revoke_principal(subject, asker, reason=reason)
 
     def status_url(self, handle: Handle[Any], *, expires_seconds: float = 900) -> str:
         """A url that gives the call's state as JSON to whoever is asking now, for `expires_seconds`."""
@@ -369,12 +374,14 @@ class FnQueue(Acting):
 
     def make_runtime(self, settings: Mapping[str, Any] | None, overrides: dict[str, Any], *, base: str) -> Runtime:
         with forks.importing():
+            from fnqueue.audit import telling
             from fnqueue.runtime import Runtime
             from fnqueue.settings import Settings, merged
         built = Settings.build(merged(settings, overrides)).resolved(base)
         runtime = Runtime(settings=built, registry=self.registry, hooks=self.hooks, middleware=self.middleware)
         for event, callback in self._subscriptions:
             runtime.events.on(event, callback)
+        telling.subscribe(runtime.events, lambda: runtime.audit)
         return runtime
 
     def close(self) -> None:

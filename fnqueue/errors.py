@@ -28,6 +28,7 @@
     ├── StoreError                  VersionConflict, Fenced, FieldTooLarge
     ├── DatabaseError               DatabaseFull, DatabaseReadOnly, DatabaseForeign, DatabaseNewer, DatabaseBusy
     ├── BlobsUnavailable            the place of large contents
+    ├── AuditUnwritable             an act that must be on record, and cannot be: it was not done
     └── ExtraMissing                an optional dependency is not installed
 
     TaskSignal                      what a task says on purpose; never logged as an error
@@ -295,6 +296,14 @@ class TokenInvalid(FnQueueError):
 
 
 # ------------------------------------------------------------------ engines
+
+
+class AuditUnwritable(FnQueueError):
+    """What an operator asked for must be on record, and the audit cannot be written: it was not done."""
+
+    def __init__(self, folder: str, reason: str) -> None:
+        super().__init__(f"the audit in {folder} cannot be written ({reason}), so nothing was done")
+        self.folder, self.reason = folder, reason
 
 
 class BrokerError(FnQueueError):

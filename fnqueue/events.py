@@ -78,6 +78,7 @@ class CallDenied(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     principal_kind: str
     reason: str
+    principal: str | None = None  # "user:7"
 
 
 # ------------------------------------------------------------------ running
@@ -135,6 +136,15 @@ class TaskReleased(TaskEnded, frozen=True, kw_only=True):
     """Given back: the worker stopped first."""
 
 
+class RanAs(msgspec.Struct, frozen=True, kw_only=True):
+    """A task with `runs_as=` was let through, and acts as that service. `principal`: for whom, "user:7"."""
+
+    id: str
+    task: str
+    service: str
+    principal: str
+
+
 class MessageRefused(msgspec.Struct, frozen=True, kw_only=True):
     """A message may not run. `fate`: hidden, parked, dead-lettered, deleted. `id` and `task` only once proven."""
 
@@ -153,6 +163,16 @@ class LeaseLost(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None
     task: str | None
     queue: str
+
+
+# ------------------------------------------------------------------ keys
+
+
+class KeysLoaded(msgspec.Struct, frozen=True, kw_only=True):
+    """This process has its keys, or (`again`) has read others. `keys`: state and id of each, "primary abcdefgh"."""
+
+    keys: tuple[str, ...]
+    again: bool
 
 
 # ------------------------------------------------------------------ the worker

@@ -7,6 +7,7 @@ operated by nobody else but `OPERATOR`, as whom the command line acts: it holds 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -37,6 +38,10 @@ def decided(policy: Policy, task: str, asker: Principal, asked_at: datetime) -> 
     return policy.decide(PolicyContext(phase="execute", task=task, args={}, principal=asker, deferred_at=asked_at))
 
 
+#: The audit: what, a line for the log, the fields.
+Tell = Callable[[str, str, dict[str, Any]], None]
+
+
 class OperatingRecords(NamedTuple):
     """None where there is no store."""
 
@@ -48,8 +53,8 @@ class OperatingRecords(NamedTuple):
 class Operating:
     """Safe between threads."""
 
-    def __init__(self, registry: Registry, clock: Clock, records: OperatingRecords) -> None:
-        self._registry, self._clock, self._records = registry, clock, records
+    def __init__(self, registry: Registry, clock: Clock, records: OperatingRecords, tell: Tell) -> None:
+        self._registry, self._clock, self._records, self._tell = registry, clock, records, tell
 
     # ---------------------------------------------------------------- who may
 
@@ -66,7 +71,7 @@ class Operating:
             return
         decision = self.decision(task, asker)
         if decision.verdict != "allow":
-            raise denied(task, asker, decision)
+            raise self._denied(task, asker, decision)
 
     def grant(self, asker: Principal) -> Grant:
         """What a wish of `asker` covers, decided now: workers know the calls, and need to ask nobody."""
@@ -77,7 +82,7 @@ class Operating:
 
     # ---------------------------------------------------------------- revoking
 
-    def revoke_id(self, id: str, asker: Principal, *, expires_at: float | None = None) -> None:
+    def revoke_id(self, id: str, asker: Principal, *, reason: str = "", expires_at: float | None = None) -> None:
         """Nothing happens for an id that never was, nor for one that `asker` may neither stop nor see: both look alike.
 
         Raises PolicyDenied for a call that he may see, and not stop.
@@ -90,16 +95,18 @@ class Operating:
             return
         grant, now = self.grant(asker), self._clock.now()
         until = max(self.expiry(id, expires_at, record), now + REVOKED_FOR_SECONDS)
+        self._tell_revoked("id", id, asker, reason)
         control.revoke("id", id, until=until, grant=grant, operator=grant.operates)
 
-    def revoke_root(self, root: str, asker: Principal) -> None:
+    def revoke_root(self, root: str, asker: Principal, *, reason: str = "") -> None:
         control = self._control("revoke(root=...)")
         if not is_id(root):
             raise OptionInvalid(f"revoke(root={root!r}): must be the id of the first call, 26 characters")
         grant = self.grant(asker)
+        self._tell_revoked("root", root, asker, reason)
         control.revoke("root", root, grant=grant, operator=grant.operates)
 
-    def revoke_principal(self, subject: str, asker: Principal) -> None:
+    def revoke_principal(self, subject: str, asker: Principal, *, reason: str = "") -> None:
         """What was deferred for "user:7" until now. Raises PolicyDenied for somebody else's, without any task."""
         control = self._control("revoke(principal=...)")
         kind, _, name = subject.partition(":")
@@ -108,7 +115,8 @@ class Operating:
         grant = self.grant(asker)
         own = subject == subject_of(asker) and asker.kind != "anonymous"  # all of nobody's are not one person's
         if not own and not grant.operates:
-            raise denied("", asker, Decision("deny", f"the calls of {subject}: no task's operate= policy allows it"))
+            raise self._denied("", asker, Decision("deny", f"no task's operate= policy allows it for {subject}"))
+        self._tell_revoked("principal", subject, asker, reason)
         control.revoke("principal", subject, grant=grant, operator=True)
 
     def expiry(self, id: str, expires_at: float | None, record: TaskRecord | None) -> float:
@@ -133,9 +141,12 @@ class Operating:
         if subject_of(asker) == record.principal:
             return True
         decision = self.decision(record.task, asker)
-        if decision.verdict != "allow" and self.may_read(record, asker):
-            raise denied(record.task, asker, decision)
-        return decision.verdict == "allow"
+        if decision.verdict == "allow":
+            return True
+        error = self._denied(record.task, asker, decision)
+        if self.may_read(record, asker):
+            raise error
+        return False
 
     def may_read(self, record: TaskRecord, asker: Principal) -> bool:
         """Who deferred it, and whom `read=` of its task allows."""
@@ -147,17 +158,27 @@ class Operating:
         asked = to_datetime(record.deferred_at or 0)
         return decided(task.options.read, record.task, asker, asked).verdict == "allow"
 
+    def _tell_revoked(self, what: str, value: str, asker: Principal, reason: str) -> None:
+        by = subject_of(asker)
+        told = {"action": "revoke", "by": by, "named": what, "value": value, "reason": reason}
+        self._tell("operator", f"OPERATOR {by} revokes {what} {value}: {reason or 'no reason given'}", told)
+
+    def _denied(self, task: str, asker: Principal, decision: Decision) -> PolicyDenied:
+        by = subject_of(asker)
+        text = f"{asker} may not operate on {task or 'these calls'}: {decision.reason}"
+        self._tell(
+            "denied",
+            f"DENIED {text}",
+            {"action": "operate", "task": task, "principal": by, "reason": decision.reason},
+        )
+        return PolicyDenied(text, task=task, reason=decision.reason)
+
     def _now(self) -> datetime:
         return to_datetime(self._clock.now())
 
 
 def is_operator(asker: Principal) -> bool:
     return (asker.kind, asker.id) == (OPERATOR.kind, OPERATOR.id)
-
-
-def denied(task: str, asker: Principal, decision: Decision) -> PolicyDenied:
-    text = f"{asker} may not operate on {task or 'these calls'}: {decision.reason}"
-    return PolicyDenied(text, task=task, reason=decision.reason)
 
 
 def _is_id(id: Any) -> bool:

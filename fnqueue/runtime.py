@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from fnqueue import policies, quotas
-from fnqueue.backends import Engine, blobs_place, connect, sqlite_path, url_faults
+from fnqueue.backends import url_faults
 from fnqueue.clock import Clock, SystemClock
 from fnqueue.dispatch.calls import Prepared, SendPowers
 from fnqueue.dispatch.dispatch import Dispatch
@@ -20,29 +20,21 @@ from fnqueue.errors import KeyInvalid, KeysMissing, SettingsInvalid
 from fnqueue.events import Events
 from fnqueue.forks import ProcessLock, made_once
 from fnqueue.hooks import Hooks
+from fnqueue.keeping import Keeping
 from fnqueue.middleware import Middleware
-from fnqueue.operating import Operating, OperatingRecords
 from fnqueue.registry import Registry
-from fnqueue.sealing import Sealing
-from fnqueue.security.blobs.blobs import Blobs
 from fnqueue.security.keyring import KeyRing
-from fnqueue.security.keys import KeySource, key_source, memory_source
+from fnqueue.security.keys import KeySource
 from fnqueue.security.policy import Policy
 from fnqueue.security.principal import Principal
 from fnqueue.security.suites import SUITES, accepted
 from fnqueue.settings import Settings
-from fnqueue.state.control import Control, Seals
-from fnqueue.state.dedupe import Dedupe
-from fnqueue.state.parked import Parked
-from fnqueue.state.replay import Replay
-from fnqueue.state.results import Results
 from fnqueue.store.base import Record
 from fnqueue.task.task import Task
 
 if TYPE_CHECKING:
     from fnqueue.execution.execute import Executor
     from fnqueue.execution.settle import Settler
-    from fnqueue.state.schedules import KeptSchedules
 
 #: What a fault is about.
 FaultKind = Literal["url", "keys", "environment", "policy", "store", "priority", "queues"]
@@ -52,7 +44,7 @@ def _nothing() -> None: ...
 
 
 @dataclass(kw_only=True)
-class Runtime:
+class Runtime(Keeping):
     settings: Settings
     registry: Registry
     hooks: Hooks = field(default_factory=Hooks)
@@ -68,51 +60,11 @@ class Runtime:
     aids: Any = None
     _lock: ProcessLock = field(default_factory=ProcessLock, repr=False)
     _checked: bool = False
-
-    # ---------------------------------------------------------------- engines and keys
-
-    @made_once
-    def engine(self) -> Engine:
-        self._make_folder()
-        return connect(self.settings, self.clock)
-
-    @made_once
-    def keys(self) -> KeySource:
-        if self.keys_override is not None:
-            return self.keys_override
-        settings = self.settings
-        if settings.keys or settings.keys_file:
-            return key_source(settings.keys, settings.keys_file, clock=self.clock)
-        path = self.own_key_file()
-        if path is None:
-            return memory_source()
-        self._make_folder()
-        return key_source(None, path, clock=self.clock, create=self.makes_files)
-
-    def own_key_file(self) -> str | None:
-        """The key file beside the database, which first use makes. None: the settings say it, or nothing lasts."""
-        path = sqlite_path(self.settings.url)
-        if self.settings.keys or self.settings.keys_file or self.keys_override is not None or path is None:
-            return None
-        return os.path.join(os.path.dirname(path), "fnqueue.keys")
-
-    def ring(self) -> KeyRing:
-        return self.keys.ring()
+    _told_ring: KeyRing | None = field(default=None, repr=False)
 
     def to_look_at(self) -> Runtime:
         """The same with nothing opened, whose `faults` make no file and no folder."""
         return replace(self, makes_files=False, _checked=False)
-
-    def _make_folder(self) -> None:
-        own = self.hooks.own_folder
-        if own is None or not self.makes_files:
-            return
-        paths = [sqlite_path(url) for url in (self.settings.url, self.settings.store_url) if url]
-        if any(path is not None and os.path.dirname(path) == os.path.normpath(own) for path in paths):
-            try:
-                os.makedirs(own, exist_ok=True)
-            except OSError:
-                pass  # the database says what is wrong with the folder, and better
 
     # ---------------------------------------------------------------- faults
 
@@ -226,59 +178,6 @@ class Runtime:
             if f"{queue}.fifo" in queues
         ]
 
-    # ---------------------------------------------------------------- state
-
-    @property
-    def sealing(self) -> Sealing:
-        return Sealing(self.ring, self.settings.environment)
-
-    @made_once
-    def results(self) -> Results | None:
-        store = self.engine.store
-        return Results(store, self.clock, self.sealing.seal_result, self.sealing.unseal_result) if store else None
-
-    @made_once
-    def replay(self) -> Replay | None:
-        store, sealing = self.engine.store, self.sealing
-        return Replay(store, self.clock, sealing.mac, sealing.mac_holds) if store else None
-
-    @made_once
-    def parked(self) -> Parked | None:
-        return Parked(self.engine.store, self.clock) if self.engine.store else None
-
-    @made_once
-    def blobs(self) -> Blobs | None:
-        """Where large arguments and results are kept. None: nowhere, and they are refused."""
-        place = blobs_place(self.settings)
-        return Blobs(place, self.clock) if place is not None else None
-
-    @made_once
-    def schedules(self) -> KeptSchedules | None:
-        from fnqueue.state.schedules import KeptSchedules  # not at the top: few processes have to do with schedules
-
-        store = self.engine.store
-        if store is None:
-            return None
-        seal, unseal = self.sealing.seal_schedule, self.sealing.unseal_schedule
-        return KeptSchedules(store, self.clock, self.settings.environment, seal, unseal)
-
-    @made_once
-    def dedupe(self) -> Dedupe | None:
-        return Dedupe(self.engine.store, self.clock) if self.engine.store else None
-
-    @made_once
-    def control(self) -> Control | None:
-        store = self.engine.store
-        if store is None:
-            return None
-        sealing = self.sealing
-        seals = Seals(sealing.seal_revocation, sealing.unseal_revocation, sealing.name_revocation)
-        return Control(store, self.clock, seals)
-
-    @made_once
-    def operating(self) -> Operating:
-        return Operating(self.registry, self.clock, OperatingRecords(self.control, self.results, self.parked))
-
     # ---------------------------------------------------------------- the two pipes
 
     @made_once
@@ -388,5 +287,7 @@ class Runtime:
         return None if now is None else signed.narrowed_to(now)
 
     def close(self) -> None:
+        if "audit" in self.__dict__:
+            self.audit.close()
         if "engine" in self.__dict__:
             self.engine.close()

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
+from typing import Literal
 
-from fnqueue.security.keyring import KeyRing
-from fnqueue.security.primitives import lp, to_base32
+from fnqueue.errors import KeysMissing
+from fnqueue.security.keyring import KeyRecord, KeyRing
+from fnqueue.security.primitives import lp, to_base32, to_base64
 from fnqueue.security.records import mac, seal_record, unseal_record
 
 
@@ -48,6 +50,32 @@ class Sealing:
         """26 characters that stand for what is revoked, and tell nobody whose it is."""
         parts = (b"fnq1 revoked", self._environment.encode(), text.encode())
         return to_base32(mac(self._ring().primary, "token", lp(*parts)))[:26]
+
+    # ---- the audit
+
+    def audit_key_id(self) -> str:
+        return self._ring().primary.key_id
+
+    def audit_mac(self, key_id: str, chain: str, text: bytes) -> str:
+        """Of a line's text, with a key of this ring. Raises KeysMissing."""
+        key = self._ring().get(key_id)
+        if key is None:
+            raise KeysMissing(f"key {key_id} is not in the key ring any more")
+        return self._audit_mac(key, chain, text)
+
+    def audit_holds(
+        self, key_id: str, chain: str, text: bytes, tag: str
+    ) -> Literal["good", "false", "revoked", "unknown"]:
+        key = self._ring().get(key_id)
+        if key is None:
+            return "unknown"
+        if not hmac.compare_digest(tag.encode(), self._audit_mac(key, chain, text).encode()):
+            return "false"
+        return "revoked" if key.state == "revoked" else "good"
+
+    def _audit_mac(self, key: KeyRecord, chain: str, text: bytes) -> str:
+        parts = lp(b"fnq1 audit", self._environment.encode(), chain.encode(), text)
+        return to_base64(mac(key, "audit", parts)).decode("ascii")
 
     # ---- replay
 

@@ -64,6 +64,10 @@ class Settings:
     #: Where `fn.status_url` points without a framework. Flask and Django have a route of their own.
     status_url: str = "/fnqueue/status/{token}"
 
+    #: Folder of the audit: signed lines of who was denied what, and what operators did. Unset: only the logger
+    #: `fnqueue.audit`. Each process makes a file of its own.
+    audit_dir: str | None = None
+
     # ---- the worker
     #: Threads that run tasks.
     concurrency: int = _number(1, 1000, 8)
@@ -108,6 +112,7 @@ class Settings:
             "url": _absolute(self.url, base),
             "store_url": _absolute(self.store_url, base) if self.store_url else None,
             "keys_file": str(Path(base, self.keys_file)) if self.keys_file else None,
+            "audit_dir": str(Path(base, self.audit_dir)) if self.audit_dir else None,
         }
         return Settings(**{f.name: changed.get(f.name, getattr(self, f.name)) for f in fields(self)})
 

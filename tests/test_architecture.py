@@ -22,10 +22,10 @@ FLOORS: dict[int, set[str]] = {
     1: {"errors", "quotas", "clock", "forks"},
     2: {"codec", "events", "database", "settings"},
     3: {"security", "broker", "store"},
-    4: {"workflow", "state", "outcome", "context", "policies"},
+    4: {"audit", "workflow", "state", "outcome", "context", "policies"},
     5: {"task", "middleware", "schedule"},
     6: {"backends", "registry", "dispatch", "claims", "held", "execution", "emulator"},
-    7: {"app", "acting", "hooks", "runtime", "reads", "sealing", "operating", "scheduling"},
+    7: {"app", "acting", "hooks", "runtime", "reads", "keeping", "sealing", "operating", "scheduling"},
     8: {"worker", "dashboard", "observe"},
     9: {"cli", "testing", "compat"},
     10: {"flask_fnqueue", "django_fnqueue", "__main__"},
@@ -34,7 +34,7 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 #: Rooms of one floor that are one thing in several files: the wiring, and the way from a call to a delivery.
 TOGETHER = [
-    {"app", "acting", "hooks", "runtime", "reads", "sealing", "operating", "scheduling"},
+    {"app", "acting", "hooks", "runtime", "reads", "keeping", "sealing", "operating", "scheduling"},
     {"registry", "dispatch", "claims", "held", "execution", "backends"},
 ]
 

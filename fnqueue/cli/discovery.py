@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from fnqueue.app import FnQueue
+from fnqueue.audit import telling
 from fnqueue.cli.faults import ImportFailed
 from fnqueue.cli.loading import import_module, is_there
 from fnqueue.errors import AppNotFound, FnQueueError
@@ -221,6 +222,7 @@ def _of_queue(found: FnQueue, name: str) -> Application:
 
 def _of_environment() -> Application:
     runtime = Runtime(settings=Settings.build().resolved(os.getcwd()), registry=Registry())
+    telling.subscribe(runtime.events, lambda: runtime.audit)
     return Application(name="FNQUEUE_URL", runtime=runtime, import_tasks=list)
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "blobs": ("fnqueue.cli.blobs:blobs", "Sweep large arguments and results."),
     "schedule": ("fnqueue.cli.schedule:schedule", "List, preview, pause and run schedules."),
     "keys": ("fnqueue.cli.keys:keys", "Make, list, check and rotate keys."),
+    "audit": ("fnqueue.cli.audit:audit", "Check the audit, or show its last lines."),
     "emulator": ("fnqueue.cli.emulator:emulator", "Serve Amazon SQS and EventBridge Scheduler on this machine."),
     "check": ("fnqueue.cli.check:check", "Say whether web and worker could start, and start nothing."),
     "healthcheck": ("fnqueue.cli.healthcheck:healthcheck", "Exit 0 if the worker beside this is alive."),

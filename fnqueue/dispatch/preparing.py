@@ -108,7 +108,14 @@ class Preparer:
                 task=task.name,
                 reason=decision.reason,
             )
-        powers.events.publish(CallDenied(task=task.name, principal_kind=principal.kind, reason=decision.reason))
+        powers.events.publish(
+            CallDenied(
+                task=task.name,
+                principal_kind=principal.kind,
+                reason=decision.reason,
+                principal=f"{principal.kind}:{principal.id}",
+            )
+        )
         text = f"{task.name} {decision.reason}"
         if principal.kind == "anonymous":
             text += hint

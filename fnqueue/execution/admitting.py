@@ -14,6 +14,7 @@ from fnqueue.broker.names import binding
 from fnqueue.clock import to_datetime
 from fnqueue.context import TaskContext
 from fnqueue.errors import ArgumentError, FnQueueError, TaskError
+from fnqueue.events import RanAs
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.lookback import look_back, recall
 from fnqueue.execution.opening import End
@@ -84,8 +85,19 @@ class Admitter:
         if decision.verdict != "allow":
             raise End(self.refused(delivery, "DENIED", decision.reason))
         if task.options.runs_as is not None:
+            self._tell_runs_as(delivery, task)
             return service(task.options.runs_as).through(delivery.principal or "")
         return principal
+
+    def _tell_runs_as(self, delivery: Delivery, task: Task[Any, Any, Any]) -> None:
+        self.powers.events.publish(
+            RanAs(
+                id=delivery.id or "",
+                task=task.name,
+                service=task.options.runs_as or "",
+                principal=delivery.principal or "",
+            )
+        )
 
     def _context(
         self, delivery: Delivery, task: Task[Any, Any, Any], principal: Principal, sealed: dict[str, Any]

@@ -4,8 +4,9 @@
     {"at": "...", "level": "info", "event": "TaskSucceeded", "task": ..., "duration_seconds": 0.212, ...}
 
 The records go to the loggers `fnqueue.task`, `fnqueue.message` and `fnqueue.worker`, each with the event's fields as
-`record.fnqueue`. What was deleted for being hostile, and is kept nowhere, goes to `fnqueue.audit` with the SHA-256 of
-its body: give that logger a handler of its own to keep these. Handlers are added only where the application
+`record.fnqueue`. Refusals, but for those of time and of repetition, go to `fnqueue.audit`, as all that the audit tells
+(audit/telling.py), and what was deleted for being hostile with the SHA-256 of its body: give that logger a handler of
+its own to keep these. Handlers are added only where the application
 configured none (`configure`). Never an argument, never a result; of an exception its type, its text and its frames,
 without locals.
 Knows events; knows nothing of who runs tasks.
@@ -19,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import IO, Any, Literal
 
+from fnqueue.audit.telling import ROUTINE
 from fnqueue.clock import to_datetime
 from fnqueue.events import (
     EngineRecovered,
@@ -156,12 +158,13 @@ def _refused(event: MessageRefused) -> str:
     detail = f": {one_line(event.detail)}" if event.detail else ""
     if event.code in _ADVICE:
         detail = f"{detail.removesuffix('.')}; {_ADVICE[event.code]}"
-    gone = f"; its body had SHA-256 {event.body_sha256}" if _is_for_audit(event) else ""
+    lost = event.fate == "deleted" and event.code in HOSTILE
+    gone = f"; its body had SHA-256 {event.body_sha256}" if lost else ""
     return f"REFUSED {event.code}, {event.fate}: {who} in {event.queue}{detail}{gone}"
 
 
 def _is_for_audit(event: Any) -> bool:
-    return isinstance(event, MessageRefused) and event.fate == "deleted" and event.code in HOSTILE
+    return isinstance(event, MessageRefused) and event.code not in ROUTINE
 
 
 def _tasks_run(running: int) -> str:

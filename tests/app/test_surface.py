@@ -49,7 +49,12 @@ METHODS: dict[Callable[..., Any], dict[str, tuple[str, Any]]] = {
     fnqueue.FnQueue.defer_many: TASK | {"calls": ("by position", NONE)},
     fnqueue.FnQueue.batch: {},
     fnqueue.FnQueue.handle: {"id": ("either", NONE)},
-    fnqueue.FnQueue.revoke: {"id": ("either", None), "root": ("by name", None), "principal": ("by name", None)},
+    fnqueue.FnQueue.revoke: {
+        "id": ("either", None),
+        "root": ("by name", None),
+        "principal": ("by name", None),
+        "reason": ("by name", ""),
+    },
     fnqueue.FnQueue.status_url: {"handle": ("either", NONE), "expires_seconds": ("by name", 900)},
     fnqueue.FnQueue.as_principal: {"who": ("either", NONE)},
     fnqueue.FnQueue.as_service: {"name": ("either", NONE), "scopes": ("by name", ())},

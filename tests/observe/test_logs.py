@@ -133,7 +133,7 @@ def test_each_event_has_its_line(logged, event, level, line):
     assert (record["level"], record["event"], record["text"]) == (level, type(event).__name__, line)
 
 
-def test_what_is_deleted_for_being_hostile_has_a_logger_of_its_own_that_an_application_can_keep(logged, logger):
+def test_refusals_have_a_logger_of_their_own_that_an_application_can_keep(logged, logger):
     kept = []
     audit = logging.getLogger("fnqueue.audit")
     handler = logging.Handler()
@@ -144,11 +144,13 @@ def test_what_is_deleted_for_being_hostile_has_a_logger_of_its_own_that_an_appli
         logged(
             MessageRefused(fate="deleted", **gone),
             MessageRefused(fate="dead-lettered", **gone),
+            MessageRefused(code="NOT_YET", fate="hidden", queue="billing", detail=""),
             MessageRefused(code="DENIED", fate="deleted", queue="billing", detail=""),
         )
     finally:
         audit.removeHandler(handler)
-    (record,) = kept
+    record = kept[0]
+    assert [each.fnqueue["code"] for each in kept] == ["ID_CONFLICT", "ID_CONFLICT", "DENIED"]
     assert record.levelno == logging.WARNING
     said = json.loads(json.dumps(record.fnqueue))
     assert said == {"event": "MessageRefused", "fate": "deleted", **gone}

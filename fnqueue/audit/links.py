@@ -1,0 +1,77 @@
+"""The last line of each chain, kept in the store: where a file ended, so that a shorter one is seen to be cut.
+
+With a MAC over the chain's name. Whoever can write to files and store, and has no key, can put an older state of both
+back, or remove both: that is seen only by who has a copy elsewhere.
+Knows a store and callables that make and check MACs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Literal
+
+import msgspec
+
+from fnqueue.clock import Clock
+from fnqueue.store.base import Record, Store, Value
+
+KIND: Final = "audit"
+BUCKET: Final = "chains"
+#: A chain whose link is gone is older than this; so long its files count as missing when they are.
+KEPT_SECONDS: Final = 2 * 31_536_000.0
+
+#: Of a key and a MAC. "revoked": it is true, and of a key that others may have. "unknown" says nothing of it.
+Standing = Literal["good", "false", "revoked", "unknown"]
+KeyId = Callable[[], str]
+#: `(key id, chain, text) -> MAC`, and whether one holds.
+MakeMac = Callable[[str, str, bytes], str]
+Holds = Callable[[str, str, bytes, str], Standing]
+
+
+class Link(msgspec.Struct, frozen=True):
+    """`n`, `digest`: of the last line that is known to have been written."""
+
+    n: int
+    digest: str
+    standing: Standing
+
+
+class Links:
+    def __init__(self, store: Store, clock: Clock, key_id: KeyId, mac: MakeMac, holds: Holds) -> None:
+        self._store, self._clock = store, clock
+        self._key_id, self._mac, self._holds = key_id, mac, holds
+
+    def put(self, chain: str, n: int, digest: str) -> None:
+        key, expires_at = self._key_id(), self._clock.now() + KEPT_SECONDS
+        fields: dict[str, Value] = {
+            "n": n,
+            "digest": digest,
+            "key": key,
+            "mac": self._mac(key, chain, _text(n, digest)),
+        }
+        self._store.put(Record(kind=KIND, id=chain, fields=fields, bucket=BUCKET, sort=chain, expires_at=expires_at))
+
+    def all(self) -> dict[str, Link | None]:
+        """By chain; None for one that no key of ours made for it."""
+        return {record.id: self._read(record) for record in self._records()}
+
+    def _records(self) -> Iterator[Record]:
+        cursor: str | None = None
+        while True:
+            page = self._store.query(KIND, BUCKET, limit=1000, cursor=cursor)
+            yield from page.records
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def _read(self, record: Record) -> Link | None:
+        fields: Any = record.fields
+        n, digest, key, mac = (fields.get(name) for name in ("n", "digest", "key", "mac"))
+        if not isinstance(n, int) or not all(isinstance(each, str) for each in (digest, key, mac)):
+            return None
+        standing = self._holds(key, record.id, _text(n, digest), mac)
+        return Link(n, digest, standing) if standing in ("good", "revoked") else None
+
+
+def _text(n: int, digest: str) -> bytes:
+    return f"link {n} {digest}".encode()
