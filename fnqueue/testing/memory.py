@@ -76,5 +76,5 @@ def _kept_in_memory(settings: Settings) -> Settings:
     # Large arguments likewise; but where the application would refuse them, its tests do.
     off = settings.blobs_url == NO_BLOBS or (settings.blobs_url is None and not settings.url.startswith("sqlite:"))
     blobs_url = NO_BLOBS if off else None
-    own = {"url": "sqlite://", "store_url": None, "keys": None, "keys_file": None, "audit_dir": None}
-    return replace(settings, **own, blobs_url=blobs_url)
+    settings = replace(settings, url="sqlite://", store_url=None, keys=None, keys_file=None)
+    return replace(settings, audit_dir=None, blobs_url=blobs_url)

@@ -12,6 +12,7 @@ from fnqueue import DeadLetter, RetryLater, errors
 from fnqueue.errors import FnQueueError
 
 ERRORS = [
+    errors.AuditUnwritable("/var/audit", "No space left on device"),
     errors.SettingsInvalid(["the url is wrong", "so are the keys"]),
     errors.ExtraMissing("SQS", "aws"),
     errors.ArgumentsDoNotFit("x is missing", task="shop.pay", parameter="x"),
