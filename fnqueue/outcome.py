@@ -2,7 +2,7 @@
 
 `execution/execute.py` makes them, `execution/settle.py` alone turns them into writes.
 An outcome says what happened, not what to do about it; the reasons of `Refused` are the codes of the
-table of fates. Knows nothing but text and numbers.
+table of fates. Knows nothing but data.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import Final
 import msgspec
 
 from fnqueue.errors import TaskError
+from fnqueue.security.blobs.reference import Reference
 
 
 class Succeeded(msgspec.Struct, frozen=True):
-    """The function returned. `value` is its result as JSON bytes."""
+    """The function returned. `value` is its result as JSON bytes; `elsewhere`: where it is, if it is too large."""
 
     value: bytes
+    elsewhere: Reference | None = None
 
 
 class Rescheduled(msgspec.Struct, frozen=True):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from fnqueue import codec
 from fnqueue.clock import Clock, to_datetime
-from fnqueue.errors import OptionInvalid, ResultUnreadable, StoreMissing, TaskError, TokenInvalid
+from fnqueue.errors import EnvelopeError, OptionInvalid, ResultUnreadable, StoreMissing, TaskError, TokenInvalid
 from fnqueue.operating import REVOKED_FOR_SECONDS, subject_of
+from fnqueue.security.blobs.reference import Reference
 from fnqueue.security.ids import is_id
 from fnqueue.security.principal import Principal
 from fnqueue.state.results import RESULT_TOO_LARGE, Results, TaskRecord
@@ -26,7 +27,9 @@ ASKS = "asks "  # before a token's subject: made from a bare id, so the task's `
 
 
 TOO_LARGE = TaskError(
-    "ResultTooLarge", "it returned more than a store keeps in one record (256 KiB): return where it is, as a path or id"
+    "ResultTooLarge",
+    "it returned more than a store keeps in one record (256 KiB), and that could not be kept elsewhere "
+    "(FNQUEUE_BLOBS_URL; at most 64 MiB): return where it is, as a path or id",
 )
 
 
@@ -46,7 +49,8 @@ class StoreReads:
         in_memory = engine.embedded and engine.path is None
         return "this process's memory, which no other can see" if in_memory else engine.queue_shown
 
-    def record(self, handle: Handle[Any]) -> Result[Any]:
+    def record(self, handle: Handle[Any], *, large: bool = True) -> Result[Any]:
+        """Not `large`: a value that no record has room for is not fetched from where it is, and left out."""
         results = self._results("reading a state or result")
         found = results.read(handle.id) if _is_id(handle.id) else None
         if found is None or not found.readable:  # one that no key of ours sealed says nothing
@@ -54,7 +58,18 @@ class StoreReads:
             return Result(id=handle.id, task=handle.task, state="PENDING" if known else "UNKNOWN")
         if not self._may_read(found):
             return Result(id=handle.id, task=handle.task, state="UNKNOWN")
+        if large and found.elsewhere is not None:
+            found = self._fetched(found, found.elsewhere)
         return to_result(found, self._runtime.registry.find(found.task))
+
+    def _fetched(self, found: TaskRecord, elsewhere: Reference) -> TaskRecord:
+        blobs = self._runtime.blobs
+        if blobs is None:
+            return found.changed(error=TaskError("ResultMissing", "its large result is elsewhere (FNQUEUE_BLOBS_URL)"))
+        try:
+            return found.changed(value_json=blobs.get(elsewhere))
+        except EnvelopeError as error:
+            return found.changed(error=TaskError("ResultMissing", f"its large result is lost: {error.code}"))
 
     def cancel(self, handle: Handle[Any]) -> None:
         runtime = self._runtime
@@ -94,7 +109,7 @@ class StoreReads:
             claims = tokens.read(ring, token, subject=ASKS + subject, now=now)
             reads = StoreReads(self._runtime, asked_by=asker, subject=self._subject)
         handle: Handle[Any] = Handle(claims.id, task=claims.task, reads=reads, expires_at=claims.call_expires_at)
-        return reads.record(handle)
+        return reads.record(handle, large=False)
 
     def wait(self, seconds: float) -> None:
         pause(self.clock, seconds)

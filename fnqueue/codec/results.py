@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from fnqueue import quotas
 from fnqueue.codec.annotations import Spec
 from fnqueue.codec.decoding import decode
 from fnqueue.codec.encoding import encode
@@ -22,8 +21,8 @@ from fnqueue.errors import ArgumentNotSerializable, ResultUnreadable
 
 _ANY = Spec()
 _FIELDS = "$fields"
-#: The work is done, so only what a field of the store holds (each value takes two bytes) bounds its result.
-_NODES_MAX = quotas.FIELD_BYTES_MAX // 2
+#: The work is done, so only what a process can hold bounds its result: each value takes a hundred bytes or so.
+_NODES_MAX = 1_000_000
 _to_bytes = msgspec.json.Encoder().encode
 _from_bytes = msgspec.json.Decoder().decode
 

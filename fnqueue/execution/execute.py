@@ -26,6 +26,7 @@ from fnqueue.events import TaskStarted
 from fnqueue.execution.admitting import Admitter, Run, not_now
 from fnqueue.execution.coroutines import Runner
 from fnqueue.execution.delivery import Delivery
+from fnqueue.execution.large_results import is_large, kept
 from fnqueue.execution.limits import SoftLimits
 from fnqueue.execution.opening import End, Opener, revocable
 from fnqueue.execution.powers import Powers, WaitFor
@@ -184,7 +185,8 @@ class Executor:
         delivery = run.delivery
         token = running.set(delivery.context)
         try:
-            return self._returned(run, self._value(run))
+            outcome = self._returned(run, self._value(run))
+            return kept(outcome, run, self.powers) if is_large(outcome, self.powers) else outcome
         except BaseException as error:
             return self._raised(run, error)
         finally:
@@ -207,7 +209,12 @@ class Executor:
             if delivery.revoked:  # looked at after `coroutine` is set: the heartbeat sets one and reads the other
                 runner.interrupt(TaskRevoked(f"task {delivery.id} was cancelled"))
             value = await runner.run(options.soft_time_limit_seconds, options.time_limit_seconds, SoftTimeLimitExceeded)
-            return self._returned(run, value)
+            outcome = self._returned(run, value)
+            if not is_large(outcome, self.powers):
+                return outcome
+            import asyncio  # see coroutines.py
+
+            return await asyncio.to_thread(kept, outcome, run, self.powers)  # others run on this loop
         except BaseException as error:
             return self._raised(run, error)
         finally:

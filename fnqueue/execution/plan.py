@@ -89,7 +89,11 @@ class Planner:
             plan.records.append(self.replay.done_record(delivery.once))
         if self.results is not None:
             keep = delivery.task.options.keep_result_seconds
-            plan.records.append(self.results.succeeded(self._record(delivery), outcome.value, keep_seconds=keep))
+            record = self._record(delivery)
+            if outcome.elsewhere is None:
+                plan.records.append(self.results.succeeded(record, outcome.value, keep_seconds=keep))
+            else:
+                plan.records.append(self.results.succeeded_elsewhere(record, outcome.elsewhere, keep_seconds=keep))
         if self.wanted(TaskSucceeded):
             plan.event = TaskSucceeded(**_ended(delivery))
 

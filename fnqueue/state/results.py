@@ -27,6 +27,7 @@ import msgspec
 from fnqueue import quotas
 from fnqueue.clock import Clock, to_datetime
 from fnqueue.errors import Fenced, FnQueueError, TaskError, VersionConflict
+from fnqueue.security.blobs.reference import Reference
 from fnqueue.state import stored
 from fnqueue.store.base import Fence, Record, Store
 
@@ -87,6 +88,7 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float | None = None
     finished_at: float | None = None
     value_json: bytes | None = None
+    elsewhere: Reference | None = None  # where the value is, when it is not here
     error: TaskError | None = None
     progress: Progress | None = None
     principal: str | None = None
@@ -118,6 +120,7 @@ class _Sealed(msgspec.Struct, array_like=True, frozen=True):
     message: str
     principal: str | None
     call: bytes | None = None
+    elsewhere: Reference | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -189,6 +192,10 @@ class Results:
                 return record
         return self._record(task, "SUCCESS", reason=RESULT_TOO_LARGE, keep_seconds=keep_seconds)
 
+    def succeeded_elsewhere(self, task: TaskRecord, elsewhere: Reference, *, keep_seconds: float) -> Record:
+        """The value is larger than a record, and was put where large contents are."""
+        return self._record(task, "SUCCESS", elsewhere=elsewhere, keep_seconds=keep_seconds)
+
     def failed(self, task: TaskRecord, error: TaskError | None, *, keep_seconds: float, reason: str = "") -> Record:
         """`reason`: a code such as "max_crashes" or what DeadLetter said."""
         reason = _said(reason, _LINE_CHARS_MAX)
@@ -255,6 +262,7 @@ class Results:
         attempts: int | None = None,
         starts: int | None = None,
         value: bytes | None = None,
+        elsewhere: Reference | None = None,
         error: TaskError | None = None,
         progress: Progress | None = None,
         reason: str = "",
@@ -286,7 +294,7 @@ class Results:
             if progress.total is not None:
                 fields["total"] = progress.total
         principal = task.principal[:_LINE_CHARS_MAX] if task.principal else None
-        sealed = _Sealed(value, _short(error), progress.message if progress else "", principal, task.call)
+        sealed = _Sealed(value, _short(error), progress.message if progress else "", principal, task.call, elsewhere)
         fields["sealed"] = self._seal(_purpose(task.id, fields, task.fence), _encode(sealed))
         return Record(
             kind=KIND,
@@ -318,6 +326,7 @@ class Results:
             started_at=stored.time(fields, "started_at"),
             finished_at=stored.time(fields, "finished_at"),
             value_json=sealed.value if sealed else None,
+            elsewhere=sealed.elsewhere if sealed else None,
             error=error,
             progress=_progress(fields, sealed.message if sealed else ""),
             principal=sealed.principal if sealed else None,

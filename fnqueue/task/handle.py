@@ -51,7 +51,7 @@ class Reads(Protocol):
         """Of the queue: the absolute path, or the url, as a worker's banner shows it."""
         ...
 
-    def record(self, handle: Handle[Any]) -> Result[Any]: ...
+    def record(self, handle: Handle[Any], *, large: bool = True) -> Result[Any]: ...
     def cancel(self, handle: Handle[Any]) -> None: ...
     def status_token(self, handle: Handle[Any], expires_seconds: float) -> str: ...
     def wait(self, seconds: float) -> None:
@@ -93,12 +93,17 @@ class Handle(Generic[R]):
 
     @property
     def state(self) -> State:
-        return self.record().state
+        return self._look().state
 
     def record(self) -> Result[R]:
-        """State, progress, attempts, times, error: one read of the store."""
+        """State, value, progress, attempts, times, error: one read of the store, and one more for a large value."""
         self._turn()
         return cast("Result[R]", self._reads.record(self))
+
+    def _look(self) -> Result[R]:
+        """The same without a large value."""
+        self._turn()
+        return cast("Result[R]", self._reads.record(self, large=False))
 
     def result(self, timeout_seconds: float | None = 10) -> R:
         """Wait for the end and return what the function returned. None waits for ever.

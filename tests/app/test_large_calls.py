@@ -618,3 +618,91 @@ def test_a_large_call_takes_at_most_about_twice_its_size_to_seal_and_to_open(tex
         assert peak(lambda: store.defer(data)) < (2.6 + more) * size
         assert peak(drain) < (2.1 + more) * size
     assert lengths == [4, len(data)]
+
+
+# ---------------------------------------------------------------- results
+
+
+@pytest.fixture(params=["function", "coroutine"])
+def make(fn, request):
+    if request.param == "function":
+
+        @fn.task(name="make")
+        def make(size: int) -> str:
+            return "r" * size
+
+    else:
+
+        @fn.task(name="make")
+        async def make(size: int) -> str:
+            return "r" * size
+
+    return make
+
+
+@pytest.mark.parametrize("size", [250_000, 253_000, 254_000, 262_144, 1_000_000])
+def test_a_large_result_is_read_as_any_other(fn, make, drain, size):
+    handle = make.defer(size)
+    drain()
+    assert handle.state == "SUCCESS"
+    assert handle.result() == "r" * size
+    assert handle.record().value == "r" * size
+    assert len(kept(fn)) == (size > 253_000)
+    assert make.apply(size).value == "r" * size
+
+
+def test_a_large_result_is_swept_after_its_record_and_not_before(fn, drain, clock):
+    @fn.task(name="make", keep_result_seconds=86_400 * 3)
+    def make() -> list[int]:
+        return list(range(200_000))
+
+    handle = make.defer()
+    drain()
+    for _ in range(5):
+        assert fn.runtime().blobs.sweep() == 0 or handle.record().state == "UNKNOWN"
+        if handle.record().state == "SUCCESS":
+            assert len(handle.result()) == 200_000
+        clock.advance(hours=23)
+        fn.runtime().engine.store.sweep()
+    clock.advance(days=2)
+    fn.runtime().blobs.sweep()
+    assert kept(fn) == {}
+
+
+def test_a_large_result_that_cannot_be_kept_or_found_is_told_and_the_task_has_succeeded(fn, make, drain, monkeypatch):
+    from fnqueue.errors import ResultUnreadable
+
+    def fails(*given: object) -> None:
+        raise BlobsUnavailable("no bucket")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(fn.runtime().blobs.place, "put", fails)
+        lost = make.defer(500_000)
+        drain()
+    gone, altered = make.defer(500_000), make.defer(500_000)
+    drain()
+    first, second = kept(fn)
+    del kept(fn)[first]
+    kept(fn)[second] = kept(fn)[second][:-1] + b"x"
+    for handle, said in [(lost, "could not be kept elsewhere"), (gone, "BLOB_MISSING"), (altered, "UNSEAL")]:
+        assert handle.state == "SUCCESS"
+        with pytest.raises(ResultUnreadable, match=said):
+            handle.result()
+
+
+def test_a_status_page_does_not_fetch_a_large_result(fn, make, drain, monkeypatch):
+    handle = make.defer(500_000)
+    drain()
+    monkeypatch.setattr(Blobs, "get", None)
+    assert handle.state == "SUCCESS"
+    assert fn.reads().by_token(handle.status_token()).state == "SUCCESS"
+
+
+def test_a_result_that_nobody_keeps_is_put_nowhere(fn, drain):
+    @fn.task(name="make", keep_result_seconds=0)
+    def make() -> str:
+        return "r" * 1_000_000
+
+    make.defer()
+    drain()
+    assert kept(fn) == {}
