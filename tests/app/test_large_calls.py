@@ -23,7 +23,8 @@ from fnqueue.middleware import Middleware
 from fnqueue.policies import custom, public
 from fnqueue.quotas import BLOB_BYTES_MAX
 from fnqueue.security.blobs.blobs import Blobs
-from fnqueue.security.blobs.reference import Reference, open_blob, seal_blob
+from fnqueue.security.blobs.reference import Reference
+from fnqueue.security.blobs.sealing import open_blob, seal_blob
 from fnqueue.security.envelope import call_digest, seal, verify
 from fnqueue.security.ids import new_id
 from fnqueue.security.keyring import KeyRing, new_key

@@ -21,8 +21,9 @@ from fnqueue.security.blobs.base import Place
 from fnqueue.security.blobs.blobs import Blobs
 from fnqueue.security.blobs.files import FilePlace
 from fnqueue.security.blobs.memory import MemoryPlace
-from fnqueue.security.blobs.reference import Reference, seal_blob
+from fnqueue.security.blobs.reference import Reference
 from fnqueue.security.blobs.s3 import S3Place
+from fnqueue.security.blobs.sealing import seal_blob
 from fnqueue.security.blobs.url import parse_blobs_url
 
 _count = itertools.count()

@@ -15,7 +15,8 @@ from fnqueue.clock import Clock
 from fnqueue.errors import EnvelopeError, FnQueueError
 from fnqueue.quotas import RETENTION_SECONDS_MAX
 from fnqueue.security.blobs.base import Place
-from fnqueue.security.blobs.reference import Altered, Blob, Reference, day_of, open_blob, seal_blob
+from fnqueue.security.blobs.reference import Blob, Reference
+from fnqueue.security.blobs.sealing import Altered, day_of, open_blob, seal_blob
 
 _log = logging.getLogger("fnqueue.blobs")
 _DAY_SECONDS = 86_400
