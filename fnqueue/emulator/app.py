@@ -189,7 +189,11 @@ class Emulator:
         except (msgspec.MsgspecError, UnicodeError, ValueError) as error:
             await answer(send, 400, _encode({"error": str(error)}), _JSON)
             return
-        await self.ticker.catch_up()  # who turned it finds what was due by then
+        try:
+            await self.ticker.catch_up()  # who turned it finds what was due by then
+        except Exception as error:
+            await answer(send, 503, _encode({"error": str(error)}), _JSON)
+            return
         self.ticker.look()
         self._desk.wake_all()
         await answer(send, 200, _encode({"now": clock.now()}), _JSON)

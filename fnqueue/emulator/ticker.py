@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from typing import Final
 
@@ -26,6 +27,7 @@ class Ticker:
         self._desk, self._service = desk, service
         self._changed = asyncio.Event()
         self._one = asyncio.Lock()
+        self._resumes_after: tuple[float, int] | None = (0.0, 0)
         self._running: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -44,10 +46,12 @@ class Ticker:
     async def catch_up(self) -> float | None:
         """Fire all that is due; when there is something next, unix seconds. Raises DatabaseError."""
         async with self._one:
+            while (after := self._resumes_after) is not None and not self._desk.stopping:
+                self._resumes_after, notes = await self._desk.do(functools.partial(self._service.resume, after))
+                _tell(notes)
             while not self._desk.stopping:
                 due_at, notes = await self._desk.do(self._service.tick)
-                for note in notes:
-                    _log.warning("%s", note)
+                _tell(notes)
                 if due_at is None or due_at > self._desk.clock.now():
                     return due_at
         return None
@@ -76,3 +80,8 @@ class Ticker:
         except Exception:
             _log.exception("a schedule group is not deleted to the end; the next start goes on")
             return False
+
+
+def _tell(notes: list[str]) -> None:
+    for note in notes:
+        _log.warning("%s", note)

@@ -32,7 +32,7 @@ class Text:
             yield f"Member must have length less than or equal to {self._high}"
         if len(value) < self._low:
             yield f"Member must have length greater than or equal to {self._low}"
-        if self._matches is not None and not self._matches(value):
+        if self._matches is not None and not self._matches(value[: (self._high or _SHOWN_MAX) + 1]):
             yield f"Member must satisfy regular expression pattern: {self._pattern}"
 
 

@@ -4,6 +4,8 @@ The queues lie in the same file, so a message and the mark that its time has fir
 between the two cannot be, and of two processes on one file the second finds the time marked. That is the claim; a row
 of its own for each (schedule, time) would say nothing more [N3].
 A missed time [N1]: after a start, recurring schedules skip what is more than a minute old, and one-time ones fire.
+A work may be done twice, or be undone with what it is part of: so nothing of it is kept here, and who calls holds how
+far a resumption has come.
 """
 
 from __future__ import annotations
@@ -36,31 +38,47 @@ class Ticked(NamedTuple):
     notes: list[str]
 
 
+class Resumed(NamedTuple):
+    """`after`: where the next trip begins; None: that was the last."""
+
+    after: tuple[float, int] | None
+    notes: list[str]
+
+
 class Firing:
-    """On `database`, in which `queues` lie too. `started_at`: since when somebody looks."""
+    """On `database`, in which `queues` lie too."""
 
     def __init__(self, database: Database, queues: QueueService, clock: Clock) -> None:
         self._database, self._queues, self._clock = database, queues, clock
         self._started_at = clock.now()
-        self._skipped_to: tuple[float, int] | None = (0.0, 0)
         self._notes: list[str] = []
+
+    def resume(self, after: tuple[float, int]) -> Resumed:
+        """One trip over what came due before the start. Raises DatabaseError."""
+
+        def work(connection: Connection) -> Resumed:
+            self._notes = []
+            found = rows.overdue(connection, self._started_at - times.GRACE_SECONDS, after, _TRIP)
+            for row in found:
+                self._skip(connection, row)
+            last = found[-1] if len(found) == _TRIP else None
+            return Resumed(None if last is None else (last.due_at or 0.0, last.id), self._notes)
+
+        return self._database.write(work)
 
     def tick(self) -> Ticked:
         """One trip, in the order of the moments. Raises DatabaseError."""
 
-        def work(connection: Connection) -> float | None:
-            if self._skip_some(connection):
-                return self._started_at
+        def work(connection: Connection) -> Ticked:
+            self._notes = []
             for _ in range(_TRIP):
                 found = rows.earliest(connection)
                 if found is None or found.due_at > self._clock.now():
-                    return None if found is None else found.due_at
+                    return Ticked(None if found is None else found.due_at, self._notes)
                 self._do(connection, found)
-            return self._clock.now()
+            return Ticked(self._clock.now(), self._notes)
 
-        self._notes = []
-        due_at = self._database.write(work)
-        return Ticked(due_at, self._notes)
+        return self._database.write(work)
 
     def _do(self, connection: Connection, found: rows.Earliest) -> None:
         try:
@@ -154,17 +172,6 @@ class Firing:
             self._notes.append(f"{told}; it is in its dead-letter queue {queue.name}")
 
     # ------------------------------------------------------------------ after a start
-
-    def _skip_some(self, connection: Connection) -> bool:
-        """One trip over what came due while nobody looked; whether there may be more."""
-        if self._skipped_to is None:
-            return False
-        before = self._started_at - times.GRACE_SECONDS
-        found = rows.overdue(connection, before, self._skipped_to, _TRIP)
-        for row in found:
-            self._skip(connection, row)
-        self._skipped_to = (found[-1].due_at or 0.0, found[-1].id) if len(found) == _TRIP else None
-        return True
 
     def _skip(self, connection: Connection, row: Row) -> None:
         assert row.next_time is not None

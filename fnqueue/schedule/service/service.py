@@ -18,7 +18,7 @@ from fnqueue.clock import Clock
 from fnqueue.database import Connection, Database
 from fnqueue.schedule.service import constraints, groups, requests, rows, schema, times, tokens
 from fnqueue.schedule.service import members as m
-from fnqueue.schedule.service.firing import Firing, Ticked
+from fnqueue.schedule.service.firing import Firing, Resumed, Ticked
 from fnqueue.schedule.service.groups import Group
 from fnqueue.schedule.service.names import (
     CONFLICT,
@@ -52,6 +52,10 @@ class ScheduleService:
         self._database, self._clock, self._strict = database, clock, strict
         database.migrate(schema.COMPONENT, schema.STEPS)
         self._firing = Firing(database, queues, clock)
+
+    def resume(self, after: tuple[float, int] = (0.0, 0)) -> Resumed:
+        """Before the first tick, until it names no next trip: skips what nobody was there for. Raises DatabaseError."""
+        return self._firing.resume(after)
 
     def tick(self) -> Ticked:
         """Fire what is due, some of it; call again at `due_at`. Raises DatabaseError."""

@@ -29,6 +29,10 @@ class World:
     def restart(self) -> None:
         """As another process would begin."""
         self.service = ScheduleService(self.database, self.queues, clock=self.clock)
+        after: tuple[float, int] | None = (0.0, 0)
+        while after is not None:
+            after, notes = self.service.resume(after)
+            self.notes += notes
 
     # ------------------------------------------------------------------ queues
 
