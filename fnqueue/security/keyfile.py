@@ -30,7 +30,7 @@ from fnqueue.security.keyring import (
     new_key,
     record_of,
 )
-from fnqueue.security.keystrings import parse_parts, with_public_halves, write_part
+from fnqueue.security.keystrings import new_part, parse_parts, with_public_halves, write_part
 
 Identity = tuple[int, int, int, int, int]
 
@@ -51,6 +51,19 @@ def add(text: str, key: str, state: State = "accept") -> str:
     if first or state == "accept":
         return added
     return promote(added, key_id) if state == "primary" else revoke(added, key_id)
+
+
+def like(text: str, key_id: str, options: str = "") -> str:
+    """The text with a key more, accepted, that signs for itself and shares all other parts with `key_id`.
+
+    For workers whose tasks defer: what they sign is told from what web nodes sign, and both are read by the same.
+    `options`: as ";mint=no".
+    """
+    entry = next((entry for entry in entries(text) if entry.record and entry.record.key_id == key_id), None)
+    if entry is None or entry.record is None or entry.record.suite == "1":
+        raise KeyInvalid(f"there is no key {key_id} of suite signed or split here; list them: fnqueue keys list")
+    others = [part for part in entry.key.split("+") if part.split("-")[1] not in ("sign", "verify")]
+    return add(text, "+".join([new_part("sign"), *others]) + f";suite={entry.record.suite_name}{options}")
 
 
 def promote(text: str, key_id: str) -> str:
@@ -81,16 +94,22 @@ ROLES: Final = {
 }
 
 
-def share(text: str, role: str) -> str:
-    """The text with those parts of each key that a process of this role needs. Raises KeyInvalid in suite 1."""
+def share(text: str, role: str, *, signs: str | None = None) -> str:
+    """The text with those parts of each key that a process of this role needs. Raises KeyInvalid in suite 1.
+
+    `signs`: the id of the key with which workers sign what their tasks defer, and web nodes do not.
+    """
+    if signs is not None:
+        _record(text, signs)
+        text = promote(text, signs) if role == "worker" else text
     written, at = [], 0
     for entry in entries(text):
-        written += [text[at : entry.start], _shared_entry(text, entry, role)]
+        written += [text[at : entry.start], _shared_entry(text, entry, role, signs)]
         at = entry.end
     return "".join([*written, text[at:]])
 
 
-def _shared_entry(text: str, entry: Entry, role: str) -> str:
+def _shared_entry(text: str, entry: Entry, role: str, signs: str | None) -> str:
     record = entry.record
     if record is None:
         raise KeyInvalid(f"a key cannot be read: {entry.fault}")
@@ -100,6 +119,8 @@ def _shared_entry(text: str, entry: Entry, role: str) -> str:
             "web from workers make a key of another suite: fnqueue keys new --suite split"
         )
     wanted = ROLES[role] if record.state != "revoked" else ("verify",)
+    if record.key_id == signs:  # each of the two signs with its own
+        wanted = {"web": ("verify", "state"), "worker": ("sign", *ROLES["worker"][1:])}.get(role, wanted)
     parts = with_public_halves(parse_parts(entry.key))
     kept = "+".join(write_part(kind, raw) for kind in wanted if (raw := parts.get(kind)))
     if not kept:

@@ -34,9 +34,14 @@ _AGAIN: Final = "make one: fnqueue keys new"
 def new_key(suite: str = "1") -> str:
     """A new key, whole: every part that its suite has, and of pairs the private half."""
     if suite == "1":
-        return write_part("root", secrets.token_bytes(32))
+        return new_part("root")
     whole = ("sign", *(group[-1] for group in SUITES[suite].others))
-    return "+".join(write_part(kind, secrets.token_bytes(32)) for kind in whole) + f";suite={SUITES[suite].name}"
+    return "+".join(map(new_part, whole)) + f";suite={SUITES[suite].name}"
+
+
+def new_part(kind: str) -> str:
+    """A new part of a private type."""
+    return write_part(kind, secrets.token_bytes(32))
 
 
 def write_part(kind: str, raw: bytes) -> str:
