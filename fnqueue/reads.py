@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from fnqueue import codec
 from fnqueue.clock import Clock, to_datetime
-from fnqueue.errors import EnvelopeError, OptionInvalid, ResultUnreadable, StoreMissing, TaskError, TokenInvalid
+from fnqueue.errors import (
+    EnvelopeError,
+    KeysMissing,
+    OptionInvalid,
+    ResultUnreadable,
+    StoreMissing,
+    TaskError,
+    TokenInvalid,
+)
 from fnqueue.operating import REVOKED_FOR_SECONDS, subject_of
 from fnqueue.security.blobs.reference import Reference
 from fnqueue.security.ids import is_id
@@ -117,6 +125,9 @@ class StoreReads:
     def _results(self, what: str) -> Results:
         if self._runtime.results is None:
             raise StoreMissing(what)
+        key = self._runtime.ring().primary
+        if not key.purposes:  # or every record would look like one of somebody else's
+            raise KeysMissing(key.lacks("state"))
         return self._runtime.results
 
     def _may_read(self, record: TaskRecord) -> bool:
