@@ -26,6 +26,7 @@ COMMANDS = {
     "schedule": ("fnqueue.cli.schedule:schedule", "List, preview, pause and run schedules."),
     "keys": ("fnqueue.cli.keys:keys", "Make, list, check and rotate keys."),
     "audit": ("fnqueue.cli.audit:audit", "Check the audit, or show its last lines."),
+    "policy": ("fnqueue.cli.policy:policy", "List the policies of tasks; explain a decision."),
     "emulator": ("fnqueue.cli.emulator:emulator", "Serve Amazon SQS and EventBridge Scheduler on this machine."),
     "check": ("fnqueue.cli.check:check", "Say whether web and worker could start, and start nothing."),
     "healthcheck": ("fnqueue.cli.healthcheck:healthcheck", "Exit 0 if the worker beside this is alive."),
