@@ -62,11 +62,12 @@ class ScheduleTicker:
             # Its place in the index is not sealed: whoever can write to the store can have it looked at too soon.
             self._kept.put(kept.name, kept.data, due=due, over=kept)
             return 0
+        lapses_at = self._runtime.clock.now() + LEASE_SECONDS
         claimed = self._kept.claim(kept, lease_seconds=LEASE_SECONDS)
         if claimed is None:
             return 0
         try:
-            return self._fire(claimed, entry, now)
+            return self._fire(claimed, entry, now, lapses_at)
         except FnQueueError as error:
             # The claim lapses, and somebody tries again, with the same ids; in the end the misfire policy decides.
             self._trouble(entry, error)
@@ -76,7 +77,7 @@ class ScheduleTicker:
             self._trouble(entry, error)
             return 0
 
-    def _fire(self, claimed: Kept, entry: Entry, now: datetime) -> int:
+    def _fire(self, claimed: Kept, entry: Entry, now: datetime, lapses_at: float) -> int:
         assert entry.next is not None
         schedule = entry.schedule
         due = decide(schedule, entry.expression(), since=entry.next, now=now)
@@ -85,6 +86,8 @@ class ScheduleTicker:
         sent: list[tuple[datetime, str]] = []
         last_id = entry.last_id
         for time in due.times:
+            if self._runtime.clock.now() > lapses_at:
+                return len(sent)  # stopped meanwhile, for days perhaps: another has seen to all of it
             task = self._firing.task(schedule)
             if schedule.overlap == "skip" and runs_still(self._runtime, task, schedule, last_id, now):
                 self._skipped(entry, time, "the call of the time before it has not ended (overlap='skip')")
@@ -99,7 +102,9 @@ class ScheduleTicker:
     def _send(self, claimed: Kept, entry: Entry, time: datetime, now: datetime) -> str | None:
         """The call's id; None: it is refused for good. Raises what trying again may mend."""
         try:
-            prepared = self._firing.prepare(entry.schedule, time, key=self._firing.key(entry, claimed.sealed))
+            key = self._firing.key(entry, claimed.sealed)
+            # As of when it was decided on: a later copy must have expired before the record of the first has.
+            prepared = self._firing.prepare(entry.schedule, time, key=key, made_at=now.timestamp())
         except (*_FINAL, EnvelopeError) as error:
             self._skipped(entry, time, str(error))
             return None

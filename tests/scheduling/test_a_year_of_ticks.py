@@ -1,7 +1,8 @@
 """A simulated year of many schedules in twelve zones, several tickers, crashes: every time takes effect once.
 
-The clock is turned to what falls due next. Each tick is done by one, two or three tickers, and now and then one dies
-before its send or after it, as a process would. With FNQUEUE_TEST_FULL=1 there are 1,000 schedules, else 60.
+The clock is turned to what falls due next. Each tick is done by one, two or three tickers, and at the points before and
+after each of their writes they die, are overtaken by one another, or stop for days and go on. On some days nobody is
+there. With FNQUEUE_TEST_FULL=1 there are 1,000 schedules, else 60; FNQUEUE_TEST_SEED says which.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
+from typing import Any
 
 import pytest
 
+from fnqueue import FnQueue
+from fnqueue.clock import ManualClock
 from fnqueue.policies import from_schedule
 from fnqueue.schedule import SCHEDULE_NAME, SCHEDULED_TIME, parse
-from fnqueue.scheduling.ticking import ScheduleTicker
+from fnqueue.testing import Drain
+from tests.scheduling.mortals import POINTS, Mortals
 
 FULL = os.environ.get("FNQUEUE_TEST_FULL", "") not in ("", "0")
 SCHEDULES = 1000 if FULL else 60
@@ -24,6 +29,7 @@ TICKS_MAX = 400_000
 SEED = int(os.environ.get("FNQUEUE_TEST_SEED") or 20261126)
 START = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR = timedelta(days=365)
+DAY = 86_400
 ZONES = (
     "UTC",
     "America/New_York",
@@ -43,6 +49,7 @@ ZONES = (
 def drawn(chance: random.Random) -> tuple[str, str]:
     """An expression that fires some hundred times a year at most, and its zone."""
     hour, minute = chance.choice([0, 1, 2, 3, chance.randrange(24)]), chance.choice([0, 30, chance.randrange(60)])
+    day = START + timedelta(days=chance.randrange(1, 364), hours=hour, minutes=minute)
     forms = (
         f"cron({minute} {hour} * * ? *)",
         f"cron({minute} {hour} ? * MON-FRI *)",
@@ -51,37 +58,34 @@ def drawn(chance: random.Random) -> tuple[str, str]:
         f"cron({minute} {hour} ? * {chance.randint(1, 7)}#{chance.randint(1, 5)} *)",
         f"cron({minute} 1,2,3 ? * SUN *)",
         f"rate({chance.randint(1, 9)} days)",
+        f"at({day:%Y-%m-%dT%H:%M:%S})",
     )
     return chance.choice(forms), chance.choice(ZONES)
 
 
-class Killed(BaseException):
-    pass
-
-
-class Mortal(ScheduleTicker):
-    """One that dies at the write with this number, counted from its making."""
-
-    dies_at: int | None = None
-
-    def _send(self, *args):
-        self._count()
-        return super()._send(*args)
-
-    def _advance(self, *args):
-        self._count()
-        return super()._advance(*args)
-
-    def _count(self) -> None:
-        if self.dies_at is not None:
-            self.dies_at -= 1
-            if self.dies_at < 0:
-                self.dies_at = None
-                raise Killed
+def put(fn: FnQueue, task: Any, name: str, expression: str, zone: str, **options: Any) -> list[str]:
+    """Puts a schedule whose every time is to fire. The times of the year, as its calls get them."""
+    once = expression.startswith("at")
+    fn.schedules.put(
+        name,
+        expression,
+        task,
+        timezone=zone,
+        args=(SCHEDULE_NAME, SCHEDULED_TIME),
+        misfire="catch_up",
+        misfire_within_seconds=3 * DAY,
+        delete_after_completion=once,
+        **options,
+    )
+    times = parse(expression, zone, start=START if expression.startswith("rate") else None)
+    until = takewhile(lambda time: time < START + YEAR, times.after(START - timedelta(microseconds=1)))
+    return [f"{time:%Y-%m-%dT%H:%M:%SZ}" for time in until]
 
 
 @pytest.mark.timeout(1800)
-def test_every_time_of_a_year_takes_effect_once_whoever_ticks_and_whoever_dies(fn, clock, drain):
+def test_every_time_of_a_year_takes_effect_once_whoever_ticks_and_whoever_dies(
+    fn: FnQueue, clock: ManualClock, drain: Drain
+) -> None:
     chance = random.Random(SEED)
     effects: Counter[tuple[str, str]] = Counter()
 
@@ -89,37 +93,44 @@ def test_every_time_of_a_year_takes_effect_once_whoever_ticks_and_whoever_dies(f
     def note(name: str, time: str) -> None:
         effects[name, time] += 1
 
+    runtime = fn.runtime()
+    mortals = Mortals(runtime, chance)
     expected: Counter[tuple[str, str]] = Counter()
     for number in range(SCHEDULES):
-        name, (expression, zone) = f"s{number}", drawn(chance)
-        fn.schedules.put(
-            name, expression, note, timezone=zone, args=(SCHEDULE_NAME, SCHEDULED_TIME), misfire="catch_up"
-        )
-        times = parse(expression, zone, start=START if expression.startswith("rate") else None)
-        until = takewhile(lambda time: time < START + YEAR, times.after(START - timedelta(microseconds=1)))
-        expected.update((name, f"{time:%Y-%m-%dT%H:%M:%SZ}") for time in until)
-
-    runtime = fn.runtime()
-    tickers = [Mortal(runtime) for _ in range(3)]
-    ticks = killed = 0
+        flexible = chance.choice([0, 0, 0, 15])
+        times = put(fn, note, f"s{number}", *drawn(chance), flexible_minutes=flexible)
+        expected.update((f"s{number}", time) for time in times)
+    nobody = sorted(chance.sample(range(5, 360), 6))  # the days on which nobody is there
+    end, drained_at = (START + YEAR).timestamp(), 0.0
+    assert runtime.schedules is not None
     while True:
         due = runtime.schedules.next_due()
-        assert due is not None
+        if due is None or (due > clock.now() and due >= end):
+            break
         if due > clock.now():
-            if due >= (START + YEAR).timestamp():
-                break
             clock.advance(seconds=due - clock.now() + 0.001)
-        for ticker in chance.sample(tickers, chance.choice([1, 2, 3])):
-            ticker.dies_at = chance.randrange(4) if chance.random() < 0.05 else None
-            try:
-                ticker.tick()
-            except Killed:
-                killed += 1
-        ticks += 1
-        assert ticks < TICKS_MAX
-        if ticks % 50 == 0:
+        if nobody and clock.now() > START.timestamp() + nobody[0] * DAY:
+            nobody.pop(0)
+            clock.advance(days=1)
+        mortals.all_tick()
+        assert mortals.ticks < TICKS_MAX
+        if clock.now() > drained_at + DAY / 4:
+            drained_at = clock.now()
             drain()
+    clock.advance(minutes=15)  # the last windows
+    mortals.end()
     drain()
-    print(f"seed {SEED}: {SCHEDULES} schedules, {expected.total():,} times, {ticks:,} ticks, {killed} tickers killed")
-    assert killed > 10
-    assert effects == expected
+    fates = Counter[str]()
+    for (kind, _), times_of_it in mortals.befallen.items():
+        fates[kind] += times_of_it
+    print(
+        f"seed {SEED}: {SCHEDULES} schedules, {expected.total():,} times, {mortals.ticks:,} ticks, "
+        + ", ".join(f"{count:,} times one {kind}" for kind, count in sorted(fates.items()))
+    )
+    assert nobody == []
+    within = Counter({each: count for each, count in effects.items() if each[1] < f"{START + YEAR:%Y-%m-%dT%H:%M:%SZ}"})
+    assert within - expected == Counter()
+    assert expected - within == Counter()
+    for kind in ("dies", "is overtaken", *(["stops"] if FULL else [])):
+        reached = {where for each, where in mortals.befallen if each == kind}
+        assert reached >= (POINTS if FULL else POINTS - {"before delete", "after delete"}), kind

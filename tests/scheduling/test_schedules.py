@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from fnqueue import FnQueue
@@ -21,12 +23,13 @@ from fnqueue.errors import (
 from fnqueue.events import ScheduleFired, ScheduleSkipped
 from fnqueue.policies import custom, from_schedule, service
 from fnqueue.schedule import SCHEDULE_NAME, SCHEDULED_TIME
-from fnqueue.scheduling.ticking import ScheduleTicker
+from fnqueue.scheduling.ticking import LEASE_SECONDS, ScheduleTicker
 from fnqueue.security.keyfile import add, promote
 from fnqueue.security.keyring import make_record, new_key, parse_key
 from fnqueue.security.keys import FixedKeys
 from fnqueue.worker.worker import Worker
 from tests.execution.helpers import Failing
+from tests.scheduling.mortals import Mortals
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # where a ManualClock begins
 
@@ -180,6 +183,26 @@ def test_a_ticker_that_dies_in_the_middle_is_followed_by_one_that_takes_effect_o
     drain()
     assert len(runs) == 1
     assert fn.schedules.get("hourly").next_at == START + timedelta(minutes=90)
+
+
+@pytest.mark.parametrize("stopped", ["after its claim", "before its send"])
+def test_a_ticker_that_was_stopped_for_weeks_in_the_middle_of_a_tick_makes_nothing_run_twice(
+    fn, note, runs, drain, clock, stopped
+):
+    """A machine that slept, say, beside another that did not. By then no record says that the call has run."""
+    mortals = Mortals(fn.runtime(), random.Random(1), number=2)
+    fn.schedules.put("monthly", "cron(0 0 2 * ? *)", note)
+    clock.advance(days=1)
+    mortals.tick("stops", {"after its claim": 1, "before its send": 2}[stopped])
+    assert sum(mortals.befallen.values()) == 1
+    clock.advance(seconds=LEASE_SECONDS)
+    drain()
+    assert len(runs) == 1
+    clock.advance(days=21)
+    mortals.end()
+    drain()
+    assert len(runs) == 1
+    assert fn.schedules.get("monthly").next_at == datetime(2026, 2, 2, tzinfo=UTC)
 
 
 def test_a_call_that_is_sent_twice_runs_once_whatever_its_task_says(fn, note, runs, drain, clock):
@@ -518,10 +541,17 @@ def test_whoever_can_write_to_the_store_but_has_no_key_makes_nothing_run(fn, not
     assert len(runs) == 1
 
 
-def test_a_schedule_of_another_environment_is_not_read(fn, note):
+def test_a_schedule_that_somebody_copies_to_another_environment_in_the_store_is_not_read(fn, note, clock):
     fn.schedules.put("hourly", "cron(0 * * * ? *)", note)
     runtime = fn.runtime()
+    record = runtime.schedules.get("hourly").record
+    copy = msgspec.structs.replace(record, id="staging hourly", bucket=record.bucket.replace("default", "staging", 1))
+    assert copy.bucket.startswith("staging ")
+    runtime.engine.store.put(copy, if_version=0)
     runtime.settings = replace(runtime.settings, environment="staging")
+    del vars(runtime)["schedules"]
+    clock.advance(hours=1)
+    assert [each.id for each in runtime.schedules.due(clock.now())] == ["staging hourly"]
     assert fn.schedules.list() == []
     assert ScheduleTicker(runtime).tick() == 0
 
