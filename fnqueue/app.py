@@ -85,7 +85,8 @@ class FnQueue(Acting):
         retry: attempts after the first, or a `Backoff`. expires_seconds: not run later than this after it was due.
         priority: high, normal, low. time_limit_seconds: coroutine tasks are cancelled; for functions in threads
         only soft_time_limit_seconds works (an exception inside the task). once: at most one recorded success per
-        call (needs a store). dead_letter: keep a copy of a call that failed for good. at_most_once: delete the
+        call (needs a store). unique_for_seconds: calls of one principal with the same arguments are one for so long
+        (needs a store). dead_letter: keep a copy of a call that failed for good. at_most_once: delete the
         message before the run; a crash loses the call. keep_result_seconds, keep_failure_seconds: how long the
         store remembers. raises: exceptions that are part of the job, logged without traceback. runs_as: the run
         acts as this service instead of the caller. read: who else may see state and result. operate: who else may

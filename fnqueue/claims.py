@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Container, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -19,7 +19,6 @@ from fnqueue.errors import FnQueueError, StoreMissing
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.records import dedupe_id
 from fnqueue.state.dedupe import Dedupe
-from fnqueue.task.task import Task
 
 CLAIM_SECONDS = 60.0
 _log = logging.getLogger("fnqueue.dedupe")
@@ -35,6 +34,19 @@ class Claim(msgspec.Struct, frozen=True):
     renew_at: float | None = None
 
 
+class Unique(Protocol):
+    """What makes calls one: see `dispatch/uniqueness`."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def tenant(self) -> str | None: ...
+    @property
+    def until(self) -> float: ...
+    @property
+    def option(self) -> str: ...
+
+
 class Claimant(Protocol):
     @property
     def id(self) -> str: ...
@@ -48,28 +60,24 @@ class Claims:
     def __init__(self, dedupe: Dedupe | None, clock: Clock) -> None:
         self._dedupe, self._clock = dedupe, clock
 
-    def take(
-        self, ring: KeyRing, task: Task[Any, Any, Any], call_id: str, expires: float, waits: Callable[[], bool]
-    ) -> Claim:
-        """Who has the task's dedupe key: this call, or one before it. Raises StoreMissing.
+    def take(self, ring: KeyRing, task: str, one: Unique, call_id: str, waits: Callable[[], bool]) -> Claim:
+        """Who has the key of these calls of a task: this call, or one before it. Raises StoreMissing.
 
         What `waits` for a commit may never be sent. So it takes no key before it leaves (`forestalled`): whoever comes
         with the key meanwhile is the first, and is not told of a call that a rollback may take back.
         """
         if self._dedupe is None:
-            raise StoreMissing(f"{task.name}: dedupe=")
-        options = task.call_options
-        assert options.dedupe is not None
-        keys = [dedupe_id(record, task.name, options.tenant, options.dedupe) for record in ring.keepers]
+            raise StoreMissing(f"{task}: {one.option}")
+        keys = [dedupe_id(record, task, one.tenant, one.key) for record in ring.keepers]
         for old in keys[1:]:
             holder = self._dedupe.holder(old)
             if holder is not None:
-                return Claim(keys[0], holder, expires)
+                return Claim(keys[0], holder, one.until)
         if waits():
-            return Claim(keys[0], self._dedupe.holder(keys[0]) or call_id, expires)
+            return Claim(keys[0], self._dedupe.holder(keys[0]) or call_id, one.until)
         renew_at = self._clock.now() + CLAIM_SECONDS / 2
-        winner = self._dedupe.claim(keys[0], call_id, until=expires, lease_seconds=CLAIM_SECONDS)
-        return Claim(keys[0], winner, expires, renew_at)
+        winner = self._dedupe.claim(keys[0], call_id, until=one.until, lease_seconds=CLAIM_SECONDS)
+        return Claim(keys[0], winner, one.until, renew_at)
 
     def renewed(self, claim: Claim | None, call_id: str) -> Claim | None:
         """The claim as it is now: where it has lapsed, another call may have the key."""

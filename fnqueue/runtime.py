@@ -149,6 +149,11 @@ class Runtime(Keeping):
         once = [task.name for task in self.registry if task.options.once]
         if once:
             found.append(f"once=True needs a store, and FNQUEUE_STORE_URL is not set: {', '.join(once)}")
+        unique = [task.name for task in self.registry if task.options.unique_for_seconds is not None]
+        if unique:
+            found.append(f"unique_for_seconds= needs a store, and FNQUEUE_STORE_URL is not set: {', '.join(unique)}")
+        if self.settings.replay == "required":
+            found.append("FNQUEUE_REPLAY=required needs a store, and FNQUEUE_STORE_URL is not set")
         if self.registry.schedules:
             names = ", ".join(self.registry.schedules)
             found.append(f"@fn.schedule needs a store, and FNQUEUE_STORE_URL is not set: {names}")
@@ -235,6 +240,7 @@ class Runtime(Keeping):
             "policy_of": self.policy_of,
             "results": self.results,
             "replay": self.replay,
+            "replay_required": settings.replay == "required",
             "parked": self.parked,
             "blobs": self.blobs,
             "scope": self.hooks.scope,

@@ -48,6 +48,9 @@ class Settings:
     #: The policy of tasks that have none. Unset: on SQLite anybody may defer them, and the worker's banner lists them;
     #: on SQS web and worker do not start.
     default_policy: str | None = field(default=None, metadata={"choices": ("authenticated", "public")})
+    #: "once": tasks with once=True have a record by which a copy of a call is known and not run. "required": all have,
+    #: at the cost of a write for each run; no call runs while the store cannot be asked.
+    replay: str = field(default="once", metadata={"choices": ("once", "required")})
     #: "full": `defer` returned means on disk. "relaxed": a power cut may lose the last moments.
     durability: str = field(default="full", metadata={"choices": ("full", "relaxed")})
     #: Bytes a sealed body may have; unset: the engine's own limit.

@@ -16,6 +16,7 @@ from fnqueue.clock import to_datetime
 from fnqueue.context import running
 from fnqueue.dispatch.calls import Prepared, SendPowers, Tick
 from fnqueue.dispatch.entries import Entries
+from fnqueue.dispatch.uniqueness import Unique, Wire, unique
 from fnqueue.errors import ArgumentsDoNotFit, MessageTooLarge, OptionInvalid, PolicyDenied, PolicyUndecided
 from fnqueue.events import CallDenied
 from fnqueue.middleware import OutgoingCall, around_send
@@ -28,8 +29,6 @@ from fnqueue.security.policy import PolicyContext
 from fnqueue.security.principal import Principal
 from fnqueue.task.options import MEANT, retry_of
 from fnqueue.task.task import Task
-
-Wire = tuple[tuple[Any, ...], dict[str, Any]]  # arguments as the codec makes them travel
 
 
 class Preparer:
@@ -154,11 +153,10 @@ class Preparer:
         about["sealed"] = sealed
         body, blob = self._sealed(task, call, about)
         entry, parked_until = self._entries.make(ring, task, queue, call_id, body, delay, now)
+        one = unique(task, call, wire, now, expires) if tick is None or options.dedupe is not None else None
         name = self._put(blob) if blob is not None else None
-        claim: Claim | None = None
-        if options.dedupe is not None:
-            # Last: whatever is refused after it would hold the key.
-            claim = self._claim(ring, task, call_id, expires, name)
+        # Last: whatever is refused after it would hold the key.
+        claim = self._claim(ring, task, one, call_id, name) if one is not None else None
         return Prepared(
             id=call_id,
             task=task.name,
@@ -178,9 +176,9 @@ class Preparer:
         self._powers.blobs.put(blob)
         return blob.name
 
-    def _claim(self, ring: KeyRing, task: Task[Any, Any, Any], call_id: str, expires: float, blob: str | None) -> Claim:
+    def _claim(self, ring: KeyRing, task: Task[Any, Any, Any], one: Unique, call_id: str, blob: str | None) -> Claim:
         try:
-            claim = self._claims.take(ring, task, call_id, expires, self._powers.waits)
+            claim = self._claims.take(ring, task.name, one, call_id, self._powers.waits)
         except BaseException:
             self._powers.forget([blob])
             raise

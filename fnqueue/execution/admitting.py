@@ -142,6 +142,5 @@ class Admitter:
 
 
 def not_now(delivery: Delivery, error: TaskError) -> Rescheduled:
-    """For what is not the message's fault, nor an attempt: again in 1 s, doubling to 15 min by deliveries."""
-    wait = float(min(900, 2 ** min(delivery.receipt.receive_count - 1, 10)))
-    return Rescheduled(wait, error, counts=False)
+    """For what is not the message's fault, nor an attempt."""
+    return Rescheduled(delivery.backoff_seconds, error, counts=False)

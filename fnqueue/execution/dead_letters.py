@@ -10,7 +10,7 @@ from fnqueue.broker.base import Entry
 from fnqueue.broker.bodies import can_be_sent
 from fnqueue.broker.names import dead_letter, is_dead_letter, is_fifo
 from fnqueue.clock import Clock
-from fnqueue.execution.later import Later, Plan, backoff
+from fnqueue.execution.later import Later, Plan
 from fnqueue.outcome import HOSTILE
 
 HOSTILE_PER_MINUTE = 10
@@ -38,7 +38,7 @@ class DeadLetters:
         target = dead_letter(delivery.queue)
         if is_dead_letter(delivery.queue):
             # A worker pointed at a dead-letter queue runs nothing, and must not empty it either.
-            self._later.hide(plan, backoff(delivery))
+            self._later.hide(plan, delivery.backoff_seconds)
             return False
         # What no queue would take got into this one by its file; another must not refuse it again and again.
         if not self._keeps(target) or not can_be_sent(delivery.body):

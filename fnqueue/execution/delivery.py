@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from fnqueue import quotas
 from fnqueue.broker.base import Message, Receipt
 from fnqueue.context import TaskContext
 from fnqueue.security.envelope import Verified
@@ -129,6 +130,11 @@ class Delivery:
     @property
     def redelivered(self) -> bool:
         return self.receipt.receive_count > 1 or self.generation > 0
+
+    @property
+    def backoff_seconds(self) -> float:
+        """For what is neither the message's fault nor an attempt: 1 s, doubling to 15 min by deliveries."""
+        return float(min(quotas.HIDE_SECONDS_MAX, 2 ** min(self.receipt.receive_count - 1, 10)))
 
     def __repr__(self) -> str:
         return f"<Delivery {self.id or self.message.message_id} of {self.queue}>"

@@ -118,8 +118,3 @@ class Later:
             )
         )
         plan.fate = "sent again"
-
-
-def backoff(delivery: Delivery) -> float:
-    """1 s doubling to 15 min by deliveries."""
-    return float(min(quotas.HIDE_SECONDS_MAX, 2 ** min(delivery.receipt.receive_count - 1, 10)))

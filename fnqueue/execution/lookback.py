@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from fnqueue.broker.names import binding
-from fnqueue.errors import TaskError
+from fnqueue.errors import FnQueueError, TaskError
 from fnqueue.execution.delivery import Delivery
 from fnqueue.execution.powers import Powers
 from fnqueue.outcome import DeadLettered, Outcome, Refused, Rescheduled
@@ -27,13 +27,23 @@ WITHIN_SECONDS = 2.0
 
 
 def look_back(delivery: Delivery, task: Task[Any, Any, Any], powers: Powers) -> Outcome | None:
-    """Before a run."""
+    """Before a run. A store that does not answer cannot say that it may: the message is hidden, and nothing written."""
+    try:
+        return _look_back(delivery, task, powers)
+    except FnQueueError as error:
+        delivery.once = None  # if it was taken, it lapses by itself
+        detail = f"the store could not be asked: {type(error).__name__}"
+        return Refused("REPLAY", detail, retry_after_seconds=delivery.backoff_seconds)
+
+
+def _look_back(delivery: Delivery, task: Task[Any, Any, Any], powers: Powers) -> Outcome | None:
     end = recall(delivery, powers)
     if end is not None:
         return end
     known = delivery.record
     delivery.record = _starting(delivery, known, powers)
-    if (task.options.once or delivery.tick is not None) and powers.replay is not None:
+    once = task.options.once or delivery.tick is not None or powers.replay_required
+    if once and powers.replay is not None:
         end = _take_once(delivery, powers, powers.replay)
     if end is None and powers.results is not None and delivery.redelivered:
         end = _start_again(delivery, powers, powers.results, known)

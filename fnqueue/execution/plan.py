@@ -24,7 +24,7 @@ from fnqueue.events import (
 )
 from fnqueue.execution.dead_letters import DeadLetters, body_hash
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.later import Later, Plan, backoff
+from fnqueue.execution.later import Later, Plan
 from fnqueue.execution.lookback import first_record
 from fnqueue.outcome import (
     ENDED,
@@ -174,7 +174,7 @@ class Planner:
             self._dead_letters.copy_hostile(plan, code)
         elif code == "CONTEXT":
             # Never deleted: the misconfigured one is most likely this worker.
-            self.later.hide(plan, backoff(delivery))
+            self.later.hide(plan, delivery.backoff_seconds)
         elif code == "DECODE":
             self._refuse_for_good(plan, code, outcome.detail)
         elif code in UNKNOWN:
@@ -189,7 +189,7 @@ class Planner:
         elif code == "REPLAY":
             self._repeated(plan, outcome.detail)
         else:
-            self.later.hide(plan, backoff(delivery))
+            self.later.hide(plan, delivery.backoff_seconds)
         plan.event = MessageRefused(
             code=code,
             fate=plan.fate,
@@ -218,7 +218,7 @@ class Planner:
             # Counted from when it could first run: the queue may have held it back for a while.
             since = max(since, min(delivery.due_at, since + quotas.DELAY_SECONDS_MAX))
         if self.clock.now() - since < self.unknown_grace_seconds:
-            self.later.hide(plan, backoff(delivery))
+            self.later.hide(plan, delivery.backoff_seconds)
         elif delivery.id is not None:
             self._refuse_for_good(plan, code, detail)
         else:

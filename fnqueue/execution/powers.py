@@ -53,6 +53,7 @@ class Powers:
     policy_of: Callable[[Task[Any, Any, Any]], Policy]
     results: Results | None = None
     replay: Replay | None = None
+    replay_required: bool = False  # of all tasks, not only of those that are `once`
     exchange: Callable[[Delivery], str] | None = None  # a schedule ticket into the body of the call it stands for
     parked: Parked | None = None
     blobs: Blobs | None = None

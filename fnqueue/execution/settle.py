@@ -19,7 +19,7 @@ from fnqueue.clock import Clock
 from fnqueue.errors import BrokerError, BrokerRefused, QueueMissing, VersionConflict
 from fnqueue.events import EngineTrouble, Events, LeaseLost
 from fnqueue.execution.delivery import Delivery
-from fnqueue.execution.later import Plan, backoff
+from fnqueue.execution.later import Plan
 from fnqueue.execution.plan import Planner
 from fnqueue.outcome import Outcome
 from fnqueue.state.parked import Parked
@@ -184,7 +184,7 @@ class Settler:
 
     def _not_sent(self, queue: str, plan: Plan, failure: Failure) -> None:
         """Its message stays, and comes again to have the rest of this settlement done. The others go on."""
-        wait = backoff(plan.delivery)
+        wait = plan.delivery.backoff_seconds
         plan.hide_seconds, plan.fate = int(wait), "hidden"
         self._powers.events.publish(
             EngineTrouble(what="settle", queue=queue, error=f"{failure.code}: {failure.text}", retry_seconds=wait)

@@ -103,6 +103,7 @@ class TaskKeywords(TypedDict, total=False):
     time_limit_seconds: float | None
     soft_time_limit_seconds: float | None
     once: bool
+    unique_for_seconds: float | None
     dead_letter: bool
     at_most_once: bool
     keep_result_seconds: float
@@ -126,6 +127,7 @@ class TaskOptions:
     time_limit_seconds: float | None = None
     soft_time_limit_seconds: float | None = None
     once: bool = False
+    unique_for_seconds: float | None = None
     dead_letter: bool = True
     at_most_once: bool = False
     keep_result_seconds: float = 86_400
@@ -143,6 +145,7 @@ class TaskOptions:
         _between("expires_seconds", self.expires_seconds, 1, YEAR_SECONDS)
         _between("keep_result_seconds", self.keep_result_seconds, 0, 10 * YEAR_SECONDS)
         _between("keep_failure_seconds", self.keep_failure_seconds, 0, 10 * YEAR_SECONDS)
+        _unique(self.unique_for_seconds)
         for name in ("time_limit_seconds", "soft_time_limit_seconds"):
             if getattr(self, name) is not None:
                 _between(name, getattr(self, name), 0.001, quotas.RUN_SECONDS_MAX)
@@ -166,6 +169,7 @@ class CallOptions:
     group: str | None = None
     group_clear: bool = False
     dedupe: str | None = None
+    unique_for_seconds: float | None = None
     retry: Retry = None
 
     def __post_init__(self) -> None:
@@ -185,6 +189,7 @@ class CallOptions:
             raise OptionInvalid(f"not_before={self.not_before!r} has no time zone: make it aware, as datetime.now(UTC)")
         for name in ("tenant", "group", "dedupe"):
             _short_text(name, getattr(self, name))
+        _unique(self.unique_for_seconds)
         retry_of(self.retry)
 
 
@@ -221,7 +226,8 @@ MEANT = {
     "timeout": "time_limit_seconds",
     "soft_time_limit": "soft_time_limit_seconds",
     "queue_name": "queue",
-    "unique": "dedupe",
+    "unique": "unique_for_seconds",
+    "unique_for": "unique_for_seconds",
 }
 
 
@@ -261,6 +267,11 @@ def _between(name: str, value: Any, low: float, high: float) -> None:
         raise OptionInvalid(f"{name}={value!r}: must be a number, {low:,} to {high:,}, got {type(value).__name__}")
     if not low <= value <= high:
         raise OptionInvalid(f"{name}={value!r}: must be {low:,} to {high:,}")
+
+
+def _unique(seconds: float | None) -> None:
+    if seconds is not None:
+        _between("unique_for_seconds", seconds, 1, YEAR_SECONDS)
 
 
 def _exceptions(name: str, value: Any) -> tuple[type[BaseException], ...]:

@@ -89,6 +89,7 @@ class Task(Generic[P, R, C]):
         group: str | None = None,
         group_clear: bool | None = None,
         dedupe: str | None = None,
+        unique_for_seconds: float | None = None,
         retry: Retry = None,
         **unknown: Any,
     ) -> Task[P, R, C]:
@@ -105,6 +106,7 @@ class Task(Generic[P, R, C]):
             "group": group,
             "group_clear": group_clear,
             "dedupe": dedupe,
+            "unique_for_seconds": unique_for_seconds,
             "retry": retry,
         }
         before = {name: getattr(self.call_options, name) for name in given}

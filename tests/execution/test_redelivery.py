@@ -11,7 +11,7 @@ from fnqueue import Backoff, Principal, RetryLater
 from fnqueue.broker.base import Entry
 from fnqueue.errors import StoreError
 from fnqueue.execution.delivery import Delivery
-from fnqueue.outcome import DeadLettered, Refused, Released, Rescheduled, Succeeded
+from fnqueue.outcome import DeadLettered, Refused, Released, Succeeded
 from fnqueue.policies import custom
 from fnqueue.store.base import Record
 from tests.execution.helpers import dead_letters, dies_running, executed, left, received
@@ -387,8 +387,10 @@ class TestWhatIsNotTheTasksFault:
 
         fn.runtime().results.read = away
         outcome = executed(fn, delivery)
-        assert isinstance(outcome, Rescheduled)
-        assert not outcome.counts
+        assert isinstance(outcome, Refused)
+        assert outcome.retry_after_seconds == 2
+        plan = fn.runtime().settler().planner.plan(delivery, outcome)
+        assert plan.records == []
 
 
 def test_an_expired_redelivery_of_finished_work_stays_a_success(fn, drain, clock):
