@@ -1,7 +1,8 @@
 """What can be done with the messages of a dead-letter queue: look at them, send them back, discard them.
 
 A message is received, and shown again at the end unless it was sent back or discarded. What its header says is
-shown as it says it, without proof: whoever can write to the queue can write that. No argument is ever opened.
+shown as it says it, without proof: whoever can write to the queue can write that. An argument is opened only where an
+operator asks for it.
 Sending back forgets the record of a call that failed, as only an operator may: otherwise the worker would find
 that the call ended already, and not run it. A success is never forgotten, nor is anything for a message whose tag
 is false: a copy put here by a stranger must not make a call run twice.
@@ -15,6 +16,7 @@ from typing import Any
 
 from fnqueue.broker.base import Broker, Entry, Message, Receipt
 from fnqueue.broker.names import FIFO, binding, dead_letter, is_dead_letter, is_fifo
+from fnqueue.cli.releasing import opened, renewed
 from fnqueue.cli.screen import moment
 from fnqueue.errors import BrokerError, EnvelopeError
 from fnqueue.runtime import Runtime
@@ -119,6 +121,31 @@ class Visit:
         gone = {id(receipt) for receipt in receipts}
         self._looked_at = [receipt for receipt in self._looked_at if id(receipt) not in gone]
 
+    def release(self, dead: Dead, by: str) -> str:
+        """Send it in a new envelope, then delete the old one here. Returns the new id.
+
+        Raises EnvelopeError for one that is not ours or does not open, BrokerError.
+        """
+        queue = self._destination(dead)
+        entry = renewed(self._runtime, self.verified(dead), queue=queue, group=dead.message.group, by=by)
+        failures = self._broker.send(queue, [entry])
+        if failures:
+            raise BrokerError(f"{queue!r} did not take a message: {failures[0].text}")
+        self.throw_away([dead])
+        return entry.id
+
+    def task_of(self, dead: Dead) -> str:
+        """The task that it names, where its tag is true; "" where nobody can say so."""
+        try:
+            return self.verified(dead).task
+        except EnvelopeError:
+            return ""
+
+    def arguments(self, dead: Dead) -> dict[str, Any]:
+        """As they travel. Raises EnvelopeError, BlobsUnavailable."""
+        sealed = opened(self._runtime, self.verified(dead))
+        return {"args": sealed.get("args", []), "kwargs": sealed.get("kwargs", {})}
+
     def throw_away(self, chosen: Sequence[Dead]) -> None:
         """For ever, with the large arguments that they lead to."""
         blobs = self._runtime.blobs
@@ -149,7 +176,7 @@ class Visit:
 
     def _is_ours(self, dead: Dead) -> bool:
         try:
-            self._verified(dead)
+            self.verified(dead)
         except EnvelopeError:
             return False
         return True
@@ -157,12 +184,12 @@ class Visit:
     def _blob_of(self, dead: Dead) -> str | None:
         """Of a message that is true and that we may open: anybody else's word must delete nothing."""
         try:
-            reference = self._verified(dead).unseal().get("bl")
+            reference = self.verified(dead).unseal().get("bl")
         except EnvelopeError:
             return None
         return reference["n"] if reference is not None else None
 
-    def _verified(self, dead: Dead) -> envelope.Verified:
+    def verified(self, dead: Dead) -> envelope.Verified:
         runtime = self._runtime
         return envelope.verify(
             dead.message.body,

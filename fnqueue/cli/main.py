@@ -19,7 +19,7 @@ from fnqueue.cli.loading import load
 #: Name -> where it is, and its line in `--help`. A name is listed in `--help` without its module being imported.
 COMMANDS = {
     "worker": ("fnqueue.cli.worker:worker", "Run tasks until stopped."),
-    "tasks": ("fnqueue.cli.tasks:tasks", "List registered tasks, or the calls of late."),
+    "tasks": ("fnqueue.cli.tasks:tasks", "List tasks, or the calls of late; revoke calls."),
     "queues": ("fnqueue.cli.queues:queues", "List, create and purge queues."),
     "dlq": ("fnqueue.cli.dlq:dlq", "Look into dead-letter queues; send back or discard."),
     "blobs": ("fnqueue.cli.blobs:blobs", "Sweep large arguments and results."),
@@ -86,7 +86,8 @@ class MainGroup(LazyGroup):
         changed = copy.copy(command)
         if isinstance(changed, click.Group):
             changed.commands = {name: self.adopt(each) for name, each in changed.commands.items()}
-        elif "app" not in {parameter.name for parameter in changed.params} and command.name != "healthcheck":
+        alone = not isinstance(changed, click.Group) or changed.invoke_without_command
+        if alone and "app" not in {parameter.name for parameter in changed.params} and command.name != "healthcheck":
             changed.params = [*changed.params, app_option()]
         return changed
 

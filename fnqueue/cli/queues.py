@@ -18,6 +18,7 @@ from fnqueue.cli import screen
 from fnqueue.cli.context import find_application
 from fnqueue.cli.discovery import Application
 from fnqueue.cli.faults import Fault, reported
+from fnqueue.cli.operator import operator, reason_option
 from fnqueue.errors import QueueMissing
 from fnqueue.runtime import Runtime
 
@@ -138,9 +139,10 @@ def _of_tasks(app: Application) -> list[str]:
 @queues.command()
 @click.argument("queue")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@reason_option
 @click.pass_context
 @reported
-def purge(ctx: click.Context, queue: str, yes: bool) -> None:
+def purge(ctx: click.Context, queue: str, yes: bool, reason: str) -> None:
     """Delete every message of a queue: visible, delayed and in flight. There is no undo."""
     app: Application = find_application(ctx, needs_tasks=False)
     broker = app.runtime.engine.broker
@@ -149,6 +151,8 @@ def purge(ctx: click.Context, queue: str, yes: bool) -> None:
         raise QueueMissing(queue)
     count = sum(_held(attributes) for attributes in there.values())
     screen.confirm_name(f"{screen.count(count, 'message')} in {', '.join(there)} would be deleted", queue, yes=yes)
+    with operator(app.runtime, None, reason) as by:
+        by.record("purge", f"purges {', '.join(there)}", queue=queue, messages=count)
     for name in there:
         broker.purge(name)
     click.echo(f"{screen.count(count, 'message')} deleted from {logical(queue) if '__' not in queue else queue}")

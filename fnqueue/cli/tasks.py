@@ -1,4 +1,4 @@
-"""`fnqueue tasks`: which functions are tasks, and with `--recent` what became of the calls of late.
+"""`fnqueue tasks`: which functions are tasks, with `--recent` what became of the calls of late, and revoking calls.
 
 The second reads the store, and says so when there is none. Neither shows an argument or a result.
 """
@@ -12,9 +12,11 @@ import click
 from fnqueue.cli import screen
 from fnqueue.cli.context import find_application
 from fnqueue.cli.discovery import Application
-from fnqueue.cli.faults import reported
+from fnqueue.cli.faults import Fault, reported
+from fnqueue.cli.operator import as_option, operator, reason_option, subject_given
 from fnqueue.errors import StoreMissing
 from fnqueue.runtime import Runtime
+from fnqueue.security.ids import is_id
 from fnqueue.state.results import Results, TaskRecord
 from fnqueue.task.options import Backoff
 from fnqueue.task.task import Task
@@ -23,19 +25,52 @@ PAGE = 500
 COLOURS = {"SUCCESS": "green", "FAILURE": "red", "DENIED": "red", "EXPIRED": "yellow", "REVOKED": "yellow"}
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--recent", metavar="N", type=click.IntRange(1, 100_000), help="The last N calls instead, newest first.")
 @click.option("--json", "json_", is_flag=True, help="As JSON.")
 @click.pass_context
 @reported
 def tasks(ctx: click.Context, recent: int | None, json_: bool) -> None:
-    """List registered tasks, or with --recent the calls of late."""
+    """List registered tasks, or with --recent the calls of late; revoke calls."""
+    if ctx.invoked_subcommand is not None:
+        return
     app: Application = find_application(ctx)
     app.import_tasks()
     if recent is None:
         _registered(app.runtime, json_)
     else:
         _recent(app.runtime, recent, json_)
+
+
+@tasks.command()
+@click.argument("id_", metavar="[ID]", required=False)
+@click.option("--root", metavar="ID", help="The call that all began with: it, and all that it set going.")
+@click.option("--principal", metavar="WHO", help="All that was deferred for them until now: user:7, service:import.")
+@as_option
+@reason_option
+@click.pass_context
+@reported
+def revoke(
+    ctx: click.Context, id_: str | None, root: str | None, principal: str | None, who: str | None, reason: str
+) -> None:
+    """Stop calls: what has not started does not start, and what runs is told within two heartbeats."""
+    if sum(given is not None for given in (id_, root, principal)) != 1:
+        raise click.UsageError("give one of: ID, --root ID, --principal WHO")
+    app: Application = find_application(ctx)
+    app.import_tasks()
+    runtime = app.runtime
+    with operator(runtime, who, reason) as by:
+        if id_ is not None:
+            if not is_id(id_):
+                raise Fault(f"{screen.printable(id_)}: no id of a call; they have 26 characters")
+            runtime.operating.revoke_id(id_, by.asker, reason=by.reason)
+        elif root is not None:
+            runtime.operating.revoke_root(root, by.asker, reason=by.reason)
+        elif principal is not None:
+            principal = subject_given(principal)
+            runtime.operating.revoke_principal(principal, by.asker, reason=by.reason)
+    named = id_ or (f"all that began with {root}" if root else f"all that was deferred for {principal} until now")
+    click.echo(f"revoked: {named}, as far as {by.subject} may stop it")
 
 
 # ---------------------------------------------------------------- registered

@@ -260,7 +260,7 @@ def test_expired_messages_are_not_sent_back(fnqueue, fn, work):
     runtime.engine.broker.send("default__dead", [Entry(id="x", body=body)])
     done = fnqueue("dlq", "redrive", "default", "--app", "shop")
     assert done.stdout == "0 messages sent back to default\n"
-    assert done.stderr == "1 message left in default__dead: expired; discard them\n"
+    assert done.stderr == "1 message left in default__dead: expired; release or discard them\n"
 
 
 def test_a_source_that_a_stranger_wrote_moves_no_message_elsewhere(fnqueue, fn):
