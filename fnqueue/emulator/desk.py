@@ -81,7 +81,8 @@ class Desk:
 
     def _together(self, orders: list[_Order]) -> list[_Outcome]:
         def work(_: Connection) -> list[_Outcome]:
-            return [_outcome(order.work) for order in orders]
+            with self._service.together():
+                return [_outcome(order.work) for order in orders]
 
         try:
             return self._database.write(work)

@@ -18,6 +18,9 @@ from fnqueue.broker.embedded.queues import Queue
 from fnqueue.database import Connection
 
 _SEND = "INSERT INTO message (queue, ready_at, sent_at, group_id, attributes, body) VALUES (?, ?, ?, ?, ?, ?)"
+# Many at once, where they differ in nothing but their bodies: a third of the time for each.
+_PLAIN = "INSERT INTO message (queue, ready_at, sent_at, body) VALUES "
+_SEND_PLAIN = {n: _PLAIN + ", ".join(f"(?1, ?2, ?3, ?{at + 4})" for at in range(n)) for n in (50, 10, 1)}
 _READY = "SELECT 1 FROM message WHERE queue = ? AND ready_at <= ? LIMIT 1"
 _DUE = "SELECT min(ready_at) FROM message WHERE queue = ? AND ready_at > ?"
 _RECEIVE = """
@@ -53,6 +56,8 @@ class StandardLine:
         self._oldest = now - queue.retention_seconds  # what was sent then, or before, is expired
 
     def send(self, entries: Sequence[Entry]) -> list[int]:
+        if not any(entry.delay_seconds or entry.group is not None or entry.attributes for entry in entries):
+            return self._send_plain([entry.body for entry in entries])
         execute, queue, now = self._connection.execute, self._queue.id, self._now
         default = self._queue.delay_seconds
         rows = []
@@ -60,6 +65,16 @@ class StandardLine:
             ready_at = now + (entry.delay_seconds or default)
             values = (queue, ready_at, now, entry.group, attributes_text(entry.attributes), entry.body)
             rows.append(execute(_SEND, values).lastrowid or 0)
+        return rows
+
+    def _send_plain(self, bodies: Sequence[str]) -> list[int]:
+        execute, shared = self._connection.execute, (self._queue.id, self._now + self._queue.delay_seconds, self._now)
+        rows: list[int] = []
+        while left := len(bodies) - len(rows):
+            count = 50 if left >= 50 else 10 if left >= 10 else 1
+            sent = bodies[len(rows) : len(rows) + count]
+            last = execute(_SEND_PLAIN[count], (*shared, *sent)).lastrowid or 0
+            rows += range(last - count + 1, last + 1)  # one statement's numbers have no gaps
         return rows
 
     def is_ready(self) -> bool:

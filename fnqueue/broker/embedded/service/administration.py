@@ -6,7 +6,8 @@ Rows in brackets are those of the specification sheet. Knows nothing of sending 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 from fnqueue import quotas
@@ -40,7 +41,17 @@ class Administration:
     def __init__(self, database: Database, *, clock: Clock, strict: bool = False) -> None:
         self._database, self._clock, self._strict = database, clock, strict
         self.touched: set[str] = set()
+        self._rows: dict[Address, Row] | None = None  # what is known of queues in the transaction under way
         database.migrate(schema.COMPONENT, schema.STEPS)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Inside one transaction, anew whenever it begins: its verbs look up each queue once."""
+        self._rows = {}
+        try:
+            yield
+        finally:
+            self._rows = None
 
     # ------------------------------------------------------------------ queues
 
@@ -62,7 +73,7 @@ class Administration:
             queue = rows.make(connection, address, now, tags)
             rows.set_options(connection, queue, options, attributes.settings(options, fifo=fifo), now)
 
-        self._database.write(work)
+        self._change(work)
 
     def look_up(self, address: Address) -> None:
         self._read(lambda connection: rows.existing(connection, address))
@@ -118,7 +129,7 @@ class Administration:
             attributes.check_given(address, given, creating=False)
             self._set(connection, row, attributes.merged(row.options, given))
 
-        self._database.write(work)
+        self._change(work)
         self.touched.add(address.full)
 
     def _set(self, connection: Connection, row: Row, options: dict[str, str]) -> None:
@@ -141,7 +152,7 @@ class Administration:
             return more
 
         self.touched.add(address.full)  # who waits there hears that it is gone
-        return self._database.write(work)
+        return self._change(work)
 
     def begin_purge(self, address: Address) -> None:
         def work(connection: Connection) -> None:
@@ -152,11 +163,11 @@ class Administration:
                 refuse(text, "PurgeQueueInProgress")
             rows.set_purged(connection, row.queue, now)
 
-        self._database.write(work)
+        self._change(work)
 
     def purge(self, address: Address) -> bool:
         """One trip of it; whether there is more to do."""
-        return self._database.write(
+        return self._change(
             lambda connection: self._line(connection, rows.existing(connection, address).queue).purge(_TRIP)
         )
 
@@ -191,7 +202,7 @@ class Administration:
             _check_tags(after)
             rows.set_tags(connection, row.queue, after)
 
-        self._database.write(work)
+        self._change(work)
 
     def add_permission(self, address: Address, label: str, accounts: Sequence[str], actions: Sequence[str]) -> None:
         self._change_policy(
@@ -207,7 +218,7 @@ class Administration:
             after = change(row.options.get("Policy"))
             self._set(connection, row, attributes.merged(row.options, {"Policy": after}))
 
-        self._database.write(work)
+        self._change(work)
 
     # ------------------------------------------------------------------ move tasks
 
@@ -217,7 +228,7 @@ class Administration:
             counts = self._line(connection, rows.existing(connection, source).queue).counts()
             return moves.start(connection, source_arn, destination_arn, per_second, self._clock.now(), counts.visible)
 
-        return self._database.write(work)
+        return self._change(work)
 
     def move_tasks(self, source_arn: str, most: int | None) -> list[moves.Task]:
         if most is not None and not 1 <= most <= _MOVE_TASKS_LISTED_MAX:
@@ -225,13 +236,13 @@ class Administration:
         return self._read(lambda connection: moves.of_source(connection, source_arn, most or 1))
 
     def cancel_move(self, handle: str) -> int:
-        return self._database.write(lambda connection: moves.cancel(connection, handle))
+        return self._change(lambda connection: moves.cancel(connection, handle))
 
     def move_some(self) -> bool:
         """One trip of every task that is under way; whether there is one."""
         if not self._read(moves.active):
             return False
-        self.touched |= self._database.write(lambda connection: moves.step(connection, self._clock.now()))
+        self.touched |= self._change(lambda connection: moves.step(connection, self._clock.now()))
         return True
 
     # ------------------------------------------------------------------ for those who look after it
@@ -246,6 +257,26 @@ class Administration:
             return [(row.address, self._line(connection, row.queue).counts()) for row in found if row is not None]
 
         return self._read(work)
+
+    def _change(self, work: Callable[[Connection], T]) -> T:
+        """A write that may change queues."""
+        if self._rows is None:
+            return self._database.write(work)
+        self._rows.clear()
+        try:
+            return self._database.write(work)
+        finally:
+            self._rows.clear()
+
+    def _row(self, connection: Connection, address: Address) -> Row:
+        """Of a queue whose messages are meant. Raises BrokerRefused."""
+        known = self._rows
+        if known is None:
+            return rows.existing(connection, address)
+        row = known.get(address)
+        if row is None:
+            row = known[address] = rows.existing(connection, address)
+        return row
 
     def _line(self, connection: Connection, queue: Queue) -> Line:
         now = self._clock.now()

@@ -142,14 +142,16 @@ def needed_fault(message: Outgoing, *, fifo: bool, content: bool) -> Fault | Non
 
 def fault(message: Outgoing, *, fifo: bool, content: bool, bytes_max: int, single: bool) -> Fault | None:
     """Why the queue would not take this message; None when it does. `single`: it is no entry of a batch."""
-    if not message.body:
+    body = message.body
+    if not body:
         return Fault("MissingParameter", "The request must contain the parameter MessageBody.")  # M2
-    if bodies.ILLEGAL.search(message.body):  # M4
+    if not (body.isascii() and body.isprintable()) and bodies.ILLEGAL.search(body):  # M4
         text = "Invalid characters found: the body must be characters that XML allows."
         return Fault("InvalidMessageContents", text)
-    found = _attributes_fault(message.attributes, "user") or _system_fault(message.system)
-    if found is not None:
-        return found
+    if message.attributes or message.system:
+        found = _attributes_fault(message.attributes, "user") or _system_fault(message.system)
+        if found is not None:
+            return found
     if size_of(message) > bytes_max:  # M3, B3
         begin = "One or more parameters are invalid" if single else "One or more parameters cannot be validated"
         return Fault(checks.INVALID, f"{begin}. Reason: Message must be shorter than {bytes_max} bytes.")
@@ -158,6 +160,8 @@ def fault(message: Outgoing, *, fifo: bool, content: bool, bytes_max: int, singl
 
 def _options_fault(message: Outgoing, *, fifo: bool, content: bool) -> Fault | None:
     delay = message.delay_seconds or 0
+    if not (fifo or delay) and message.group is None and message.dedupe is None:
+        return None
     entry = Entry(id="", body="", delay_seconds=delay, group=message.group, dedupe=message.dedupe)
     return checks.fifo_fault(entry, content) if fifo else checks.standard_fault(entry)
 

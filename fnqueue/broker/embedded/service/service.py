@@ -16,7 +16,7 @@ from fnqueue.broker.embedded import checks
 from fnqueue.broker.embedded.checks import Delivery, Fault
 from fnqueue.broker.embedded.line import Delivered, Line
 from fnqueue.broker.embedded.queues import Queue
-from fnqueue.broker.embedded.service import attributes, entries, receiving, rows
+from fnqueue.broker.embedded.service import attributes, entries, receiving
 from fnqueue.broker.embedded.service.address import Address, refuse, refuse_value
 from fnqueue.broker.embedded.service.administration import Administration
 from fnqueue.broker.embedded.service.entries import Outgoing
@@ -87,13 +87,13 @@ class QueueService(Administration):
         return self._database.write(work)
 
     def _receiver(self, connection: Connection, address: Address) -> tuple[Row, bool]:
-        row = rows.existing(connection, address)
+        row = self._row(connection, address)
         return row, bool(row.queue.content_deduplication)
 
     def _append(self, connection: Connection, queue: Queue, messages: Sequence[Outgoing]) -> list[Sent]:
         made = [entries.entry_of(one, delay_seconds=0 if queue.fifo else queue.delay_seconds) for one in messages]
         # A delay of 0 that a client names is 0, whatever the queue's is; on FIFO queues it means the queue's [M6].
-        line_queue = queue if queue.fifo else queue._replace(delay_seconds=0)
+        line_queue = queue._replace(delay_seconds=0) if queue.delay_seconds and not queue.fifo else queue
         numbers = self._line(connection, line_queue).send(made)
         message_id = queue.message_ids()
         return [Sent(message_id(row), sequence_number(row) if queue.fifo else None) for row in numbers]
@@ -102,7 +102,7 @@ class QueueService(Administration):
 
     def receive(self, address: Address, *, count: int, visibility_seconds: int | None, attempt: str | None) -> Received:
         def work(connection: Connection) -> Received:
-            queue = rows.existing(connection, address).queue
+            queue = self._row(connection, address).queue
             _check_attempt(attempt, fifo=queue.fifo)
             seconds = queue.visibility_seconds if visibility_seconds is None else visibility_seconds
             line = self._line(connection, queue)
@@ -122,7 +122,7 @@ class QueueService(Administration):
         return self._database.write(work)
 
     def wait_seconds(self, address: Address) -> int:
-        return self._read(lambda connection: rows.existing(connection, address).queue.wait_time_seconds)
+        return self._read(lambda connection: self._row(connection, address).queue.wait_time_seconds)
 
     def undo_receive(self, address: Address, received: Received) -> None:
         self.touched.add(address.full)
@@ -134,7 +134,7 @@ class QueueService(Administration):
 
     def delete(self, address: Address, handles: Sequence[str]) -> list[Fault | None]:
         def work(connection: Connection) -> list[Fault | None]:
-            queue = rows.existing(connection, address).queue
+            queue = self._row(connection, address).queue
             deliveries = [_delivery(text, queue) for text in handles]
             refused = self._line(connection, queue).delete([each for each in deliveries if each is not None])
             return [_delete_fault(text, delivery, refused) for text, delivery in zip(handles, deliveries, strict=True)]
@@ -145,7 +145,7 @@ class QueueService(Administration):
 
     def change_visibility(self, address: Address, changes: Sequence[tuple[str, int | None]]) -> list[Fault | None]:
         def work(connection: Connection) -> list[Fault | None]:
-            queue = rows.existing(connection, address).queue
+            queue = self._row(connection, address).queue
             line = self._line(connection, queue)
             return [_change(line, queue, text, seconds) for text, seconds in changes]
 
@@ -154,7 +154,7 @@ class QueueService(Administration):
 
     def checked_ids(self, address: Address, ids: Sequence[str]) -> None:
         """Of a batch whose entries are only changed. Raises BrokerRefused."""
-        self.look_up(address)
+        self._read(lambda connection: self._row(connection, address))
         entries.checked_entry_ids(ids)
 
 
@@ -179,7 +179,7 @@ def check_wait(seconds: int) -> None:
 
 
 def _check_together(messages: Sequence[Outgoing], *, fifo: bool, content: bool) -> None:
-    for message in messages:
+    for message in messages if fifo else ():
         fault = entries.needed_fault(message, fifo=fifo, content=content)
         if fault is not None:
             refuse(fault.text)  # M7: InvalidParameterValue in a batch, whatever it is alone
