@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from fnqueue.broker.base import Entry
 from fnqueue.state.results import TaskRecord
 from tests.system.fleet import Fleet
 
@@ -108,3 +109,19 @@ def test_a_once_task_has_one_holder_though_a_worker_stands_still(fleet: Fleet, t
     record = fleet.fn.runtime().engine.store.get("once", handle.id)
     assert (record.fields["state"], record.fields["run"]) == ("done", 2)
     assert (fleet.left(), fleet.dead()) == (0, 0)
+
+
+@pytest.mark.parametrize("replay", ["once", "required"])
+def test_workers_that_race_for_copies_of_one_call_run_it_once(fleet: Fleet, replay: str) -> None:
+    """Ten copies of a message, three workers: one run, where the task is `once` or a replay record is required."""
+    handle = fleet.task("once" if replay == "once" else "work").defer(0.5)
+    broker = fleet.fn.runtime().engine.broker
+    (message,) = broker.receive("default", max_messages=1, visibility_seconds=0)
+    assert broker.send("default", [Entry(id=f"copy{n}", body=message.body) for n in range(10)]) == []
+    for _ in range(3):
+        fleet.start(visibility_seconds="2", replay=replay)
+    assert handle.result(30) is None
+    fleet.wait(lambda: fleet.left() == 0, 30, "the copies are gone")
+    assert [len(lines) for lines in fleet.by_call("effect").values()] == [1]
+    assert handle.state == "SUCCESS"
+    assert fleet.dead() == 0
