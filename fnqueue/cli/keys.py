@@ -1,28 +1,32 @@
-"""`fnqueue keys`: make, list, check and rotate keys, in a key file or as the text of FNQUEUE_KEYS.
+"""`fnqueue keys`: make, list, check, rotate and share out keys, in a key file or as the text of FNQUEUE_KEYS.
 
-Only `new` without a file, and changes to a text, print keys, because there is no other way to hand them over;
-nothing else ever does.
+Only `new` without a file, `split-public`, and changes to a text print keys, because there is no other way to hand
+them over; nothing else ever does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from fnqueue.cli import screen
-from fnqueue.cli.context import find_application
-from fnqueue.cli.discovery import Application
 from fnqueue.cli.faults import Fault, reported
+from fnqueue.cli.key_place import find_place
 from fnqueue.errors import SettingsInvalid
-from fnqueue.runtime import Runtime
 from fnqueue.security import keyfile
-from fnqueue.security.keyring import KeyRecord, KeyRing, new_key
-from fnqueue.security.keys import FileKeys
-from fnqueue.settings import environment_value
+from fnqueue.security.keyrecord import POWERS, KeyRecord, Power
+from fnqueue.security.keyring import KeyRing
+from fnqueue.security.keystrings import new_key
+from fnqueue.security.suites import DIGITS
+
+#: Files are reread within a second of a change.
+ROTATE_SECONDS = 3.0
+#: What a process of each role must be able to do, besides verifying.
+NEEDS: dict[str, tuple[Power, ...]] = {"web": ("sign", "seal", "state"), "worker": ("open", "state"), "dashboard": ()}
 
 _file = click.option(
     "--file",
@@ -35,10 +39,11 @@ _file = click.option(
 
 @click.group()
 def keys() -> None:
-    """Make, list, check and rotate keys.
+    """Make, list, check, rotate and share out keys.
 
     \b
-    To rotate without a stop, and without losing a message:
+    `fnqueue keys rotate --file F` does it where all processes read one file. Step by step, without a stop and without
+    losing a message:
       1. fnqueue keys new --file F       a second key, which opens and does not seal yet
       2. let every web process and worker have it (a file is reread within a second;
          FNQUEUE_KEYS needs a restart)
@@ -51,81 +56,56 @@ def keys() -> None:
     """
 
 
-# ---------------------------------------------------------------- where the keys are
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a ring is: a file, or a text that somebody put into the environment."""
-
-    shown: str
-    path: Path | None = None
-    text: str | None = None
-
-    def read(self) -> str:
-        return keyfile.read(self.path) if self.path is not None else self.text or ""
-
-    def ring(self) -> KeyRing:
-        return KeyRing.from_text(self.read(), source=self.shown)
-
-    def change(self, change: Callable[[str], str]) -> None:
-        """Change the file, or print the changed text: only whoever set it can set it anew."""
-        if self.path is not None:
-            keyfile.update(self.path, change)
-            return
-        changed = change(self.read())
-        click.echo(f"# set {self.shown} to this; it is secret", err=True)
-        click.echo(",".join(changed.split()))
-
-
-def find_place(ctx: click.Context, file: str | None) -> Place:
-    """The file given; FNQUEUE_KEYS_FILE; FNQUEUE_KEYS; what the application says."""
-    path = file or environment_value("KEYS_FILE")
-    if path:
-        return Place(path, Path(path))
-    text = environment_value("KEYS")
-    if text:
-        return Place("FNQUEUE_KEYS", text=text)
-    app: Application = find_application(ctx, needs_tasks=False)
-    return _of_runtime(app.runtime)
-
-
-def _of_runtime(runtime: Runtime) -> Place:
-    if runtime.settings.keys:
-        return Place("FNQUEUE_KEYS", text=runtime.settings.keys)
-    source = runtime.keys
-    if isinstance(source, FileKeys):
-        if not Path(source.path).exists():
-            runtime.ring()  # made at first use, and this is one
-        return Place(str(source.path), Path(source.path))
-    raise Fault("the keys of a queue in memory end with its process: there is nothing to list or rotate")
-
-
 # ---------------------------------------------------------------- commands
 
 
 @keys.command()
 @click.option("--file", "-f", "file", type=click.Path(dir_okay=False), help="Make it, or add the key to it.")
+@click.option(
+    "--suite",
+    type=click.Choice(list(DIGITS)),
+    help="local: one secret for all. signed: workers and dashboards cannot defer. split: nor can web nodes read. "
+    "Default: as the primary key of the file, else local.",
+)
+@click.option(
+    "--like",
+    metavar="ID",
+    help="In a file: only the signing part is new, for workers whose tasks defer; see split-public.",
+)
 @reported
-def new(file: str | None) -> None:
+def new(file: str | None, suite: str | None, like: str | None) -> None:
     """A new key: printed, or put into a file.
 
     In a file that has keys the new one opens messages and does not seal: promote it once every process has it.
     """
     if file is None:
-        click.echo(new_key())
+        if like is not None:
+            raise Fault("--like is for a key of a --file: the others of its parts are there")
+        click.echo(new_key(DIGITS[suite or "local"]))
         click.echo("# the key; keep it secret, and give it to web and workers: FNQUEUE_KEYS=primary:...", err=True)
+        if suite in ("signed", "split"):
+            click.echo("# what each of them is given of it: fnqueue keys split-public", err=True)
         return
     if not Path(file).exists():
-        ring = keyfile.load_or_create(file)
+        ring = keyfile.load_or_create(file, suite=DIGITS[suite or "local"])
         click.echo(f"made {file} with the key {ring.primary.key_id}, which is primary")
         return
-    before = {record.key_id for record in keyfile.load(file)}
-    key = new_key()
-    keyfile.update(file, lambda text: keyfile.add(text, key))
-    added = next(record.key_id for record in keyfile.load(file) if record.key_id not in before)
+    before = keyfile.load(file)
+    if like is not None:
+        keyfile.update(file, lambda text: keyfile.like(text, like))
+    else:
+        key = new_key(DIGITS[suite] if suite else before.primary.suite)
+        keyfile.update(file, lambda text: keyfile.add(text, key))
+    added = _added(before, file)
     click.echo(f"added the key {added} to {file}; it opens, and does not seal yet")
-    click.echo(f"once every process has it: fnqueue keys promote {added} --file {file}", err=True)
+    if like is not None:
+        click.echo(f"what each process gets: fnqueue keys split-public --worker-signs {added} --file {file}", err=True)
+    else:
+        click.echo(f"once every process has it: fnqueue keys promote {added} --file {file}", err=True)
+
+
+def _added(before: KeyRing, file: str | Path) -> str:
+    return next(record.key_id for record in keyfile.load(file) if before.get(record.key_id) is None)
 
 
 @keys.command("list")
@@ -139,21 +119,25 @@ def list_(ctx: click.Context, file: str | None, json_: bool) -> None:
     if json_:
         screen.as_json(rows)
         return
-    shown = [[row["key_id"], row["state"], _limits(row)] for row in rows]
-    screen.table(["KEY", "STATE", "FOR"], shown, empty="there is no key; make one: fnqueue keys new")
+    shown = [[row["key_id"], row["state"], row["suite"], " ".join(row["parts"]), _limits(row)] for row in rows]
+    screen.table(["KEY", "STATE", "SUITE", "PARTS", "FOR"], shown, empty="there is no key; make one: fnqueue keys new")
 
 
 @keys.command()
 @_file
 @click.pass_context
+@click.option("--role", type=click.Choice(list(NEEDS)), help="Whether such a process could do its work with them.")
 @reported
-def check(ctx: click.Context, file: str | None) -> None:
+def check(ctx: click.Context, file: str | None, role: str | None) -> None:
     """Whether web and workers could start with these keys. Exit 1 and every fault if not."""
     place = find_place(ctx, file)
     try:
         ring = place.ring()
     except SettingsInvalid as error:
         raise Fault("\n".join(error.faults)) from None
+    lacking = _lacking(ring, role) if role else []
+    if lacking:
+        raise Fault("\n".join(lacking))
     others = [f"{record.key_id} {record.state}" for record in ring if record is not ring.primary]
     click.echo(f"ok: {place.shown} has the primary key {ring.primary.key_id}" + "".join(f", {each}" for each in others))
 
@@ -184,18 +168,96 @@ def revoke(ctx: click.Context, key_id: str, file: str | None, yes: bool) -> None
     click.echo(f"{key_id} is revoked in {place.shown}", err=place.path is None)
 
 
+@keys.command()
+@_file
+@click.option("--wait-seconds", type=click.FloatRange(0), default=ROTATE_SECONDS, show_default=True)
+@click.pass_context
+@reported
+def rotate(ctx: click.Context, file: str | None, wait_seconds: float) -> None:
+    """A new key like the primary one, promoted once every process that reads this file has it.
+
+    With FNQUEUE_KEYS, or a file per machine, nobody here knows when that is: only the first step is done, and the
+    next is named.
+    """
+    place = find_place(ctx, file)
+    before = place.ring()
+    old = before.primary.key_id
+    place.change(keyfile.add_successor)
+    if place.path is None:
+        click.echo("# once every process has started with it: fnqueue keys promote, with the new key's id", err=True)
+        return
+    added = _added(before, place.path)
+    click.echo(f"added the key {added} to {place.shown}; waiting {wait_seconds:g} s for whoever reads it")
+    time.sleep(wait_seconds)
+    place.change(lambda text: keyfile.promote(text, added))
+    click.echo(f"{added} is primary in {place.shown}; {old} still opens")
+    click.echo(f"when its last message is gone: fnqueue keys revoke {old} --file {place.shown}", err=True)
+
+
+@keys.command("split-public")
+@_file
+@click.option("--role", type=click.Choice(list(keyfile.ROLES)), help="Only this one's, and nothing else: for a pipe.")
+@click.option(
+    "--worker-signs", "signs", metavar="ID", help="The key with which workers sign what their tasks defer (new --like)."
+)
+@click.pass_context
+@reported
+def split_public(ctx: click.Context, file: str | None, role: str | None, signs: str | None) -> None:
+    """What web nodes, workers and dashboards are given of these keys: FNQUEUE_KEYS for each. Secret but for the last.
+
+    The whole keys stay where they were made, for rotating and resealing; no running process needs them.
+    """
+    text = find_place(ctx, file).read()
+    for each in [role] if role else keyfile.ROLES:
+        shared = ",".join(re.sub(r"#[^\n]*", "", keyfile.share(text, each, signs=signs)).split())
+        click.echo(shared if role else f"# {each}\nFNQUEUE_KEYS='{shared}'\n")
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@_file
+@click.pass_context
+@reported
+def show(ctx: click.Context, key_id: str, file: str | None) -> None:
+    """One key: its suite, its parts, what a process can do with them and what it is limited to. Never the key."""
+    record = find_place(ctx, file).ring().get(key_id)
+    if record is None:
+        raise Fault(f"there is no key {key_id} here; list them: fnqueue keys list")
+    can = [power for power in POWERS if record.can(power)]
+    rows = {
+        "key": f"{record.key_id}, {record.state}",
+        "suite": record.suite_name,
+        "parts": " ".join(record.parts),
+        "can": ", ".join(can) or "verify only",
+        "sealing part": (record.sealing.key_id if record.sealing else None) or "-",
+        "for": _limits(described(record)),
+    }
+    for name, value in rows.items():
+        click.echo(f"{name:<14}{value}")
+
+
 def described(record: KeyRecord) -> dict[str, Any]:
     limits = record.limits
     return {
         "key_id": record.key_id,
         "state": record.state,
-        "suite": record.suite,
+        "suite": record.suite_name,
+        "parts": list(record.parts),
         "tasks": limits.tasks,
         "queues": limits.queues,
         "kinds": limits.kinds,
+        "mint": limits.mint,
     }
 
 
 def _limits(row: dict[str, Any]) -> str:
     named = [f"{name} {', '.join(row[name])}" for name in ("tasks", "queues", "kinds") if row[name]]
+    named += [] if row["mint"] else ["for users only by a mandate"]
     return "; ".join(named) or "everything"
+
+
+def _lacking(ring: KeyRing, role: str) -> list[str]:
+    """Of a web node the primary key is asked; a worker and a dashboard get messages of all."""
+    if role == "web":
+        return [sentence] if (sentence := ring.primary.lacks(*NEEDS[role])) else []
+    return ring.lacking(*NEEDS[role])

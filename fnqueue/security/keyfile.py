@@ -66,6 +66,19 @@ def like(text: str, key_id: str, options: str = "") -> str:
     return add(text, "+".join([new_part("sign"), *others]) + f";suite={entry.record.suite_name}{options}")
 
 
+def add_successor(text: str) -> str:
+    """The text with a new key, accepted, of the primary one's suite and limits. Raises KeyInvalid where that is not
+    whole: what is put together of one process's parts could not be given to the others."""
+    primary = KeyRing.from_text(text, source="the keys").primary
+    if primary.lacks("sign", "open"):
+        raise KeyInvalid(
+            f"key {primary.key_id} is not whole here: rotate where it was made, and share it out from there"
+        )
+    entry = next(entry for entry in entries(text) if entry.record and entry.record.key_id == primary.key_id)
+    options = text[entry.start : entry.end].rpartition(entry.key)[2]
+    return add(text, new_key(primary.suite).partition(";")[0] + options)
+
+
 def promote(text: str, key_id: str) -> str:
     """The text with this key primary, and the primary of now accepted. Raises KeyInvalid for a revoked one."""
     if _record(text, key_id).state == "revoked":
@@ -160,13 +173,15 @@ def _entry_text(text: str, entry: Entry, state: Callable[[KeyRecord], State | No
 # ------------------------------------------------------------------ files
 
 
-def load_or_create(path: str | Path, *, instead: str = "name a file in another") -> KeyRing:
-    """The ring of a file, made with one new key when there is none.
+def load_or_create(path: str | Path, *, instead: str = "name a file in another", suite: str = "1") -> KeyRing:
+    """The ring of a file, made with one new key of a suite when there is none.
 
     Raises SettingsInvalid for a faulty text, KeyInvalid for a file that others can read or that is no file.
     """
     target = Path(path)
-    if not target.exists() and _create(target, f"# Keys of fnqueue. Keep them secret.\nprimary:{new_key()}\n", instead):
+    if not target.exists() and _create(
+        target, f"# Keys of fnqueue. Keep them secret.\nprimary:{new_key(suite)}\n", instead
+    ):
         _log.info("made a new key in %s", target)
     return load(target)
 
