@@ -22,6 +22,10 @@ def _nobody() -> Principal | None:
     return None
 
 
+def _no_session(make: bool) -> str | None:
+    return None
+
+
 def _no_transaction() -> Transaction | None:
     return None
 
@@ -76,6 +80,9 @@ class Hooks:
     thread_done: Callable[[], None] = _nothing
     #: The transaction that a call made here and now must wait for; None: calls are sent at once.
     transaction: Callable[[], Transaction | None] = _no_transaction
+    #: What stands for the session of a visitor who is not logged in, if the request came with one: a random text that
+    #: is kept in it (made there if True is given). None: there is no session.
+    session: Callable[[bool], str | None] = _no_session
     #: A status token becomes a url.
     status_url: Callable[[str], str] | None = None
     #: A folder that first use makes when a file is to lie in it, as Flask's instance folder. Others must be there.

@@ -6,7 +6,7 @@ not found. Knows no framework.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fnqueue import codec
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fnqueue.runtime import Runtime
 
 ASKS = "asks "  # before a token's subject: made from a bare id, so the task's `read` policy decides at each reading
-
+SESSION = "session:"  # no kind of principal
 
 TOO_LARGE = TaskError(
     "ResultTooLarge",
@@ -99,7 +99,7 @@ class StoreReads:
             self._runtime.ring(),
             id=handle.id,
             task=handle.task,
-            subject=("" if self._asked_by is None else ASKS) + subject_of(self._subject()),
+            subject=("" if self._asked_by is None else ASKS) + self._bound_to(),
             call_expires_at=handle.expires_at or 0,
             expires_at=self.clock.now() + expires_seconds,
         )
@@ -109,15 +109,37 @@ class StoreReads:
         from fnqueue.security import tokens
 
         ring, now, asker = self._runtime.ring(), self.clock.now(), self._subject()
-        subject = subject_of(asker)
-        try:
-            claims, reads = tokens.read(ring, token, subject=subject, now=now), self
-        except TokenInvalid:
-            # Made from a bare id, by whoever asked: it opens no more than that id does.
-            claims = tokens.read(ring, token, subject=ASKS + subject, now=now)
-            reads = StoreReads(self._runtime, asked_by=asker, subject=self._subject)
-        handle: Handle[Any] = Handle(claims.id, task=claims.task, reads=reads, expires_at=claims.call_expires_at)
-        return reads.record(handle, large=False)
+        asking = StoreReads(self._runtime, asked_by=asker, subject=self._subject)
+        for subject in self._subjects(asker):
+            # What was made from a bare id, by whoever asked, opens no more than that id does.
+            for mark, reads in (("", self), (ASKS, asking)):
+                try:
+                    claims = tokens.read(ring, token, subject=mark + subject, now=now)
+                except TokenInvalid:
+                    continue
+                expires_at = claims.call_expires_at
+                handle: Handle[Any] = Handle(claims.id, task=claims.task, reads=reads, expires_at=expires_at)
+                return reads.record(handle, large=False)
+        raise TokenInvalid
+
+    def status(self, token: str) -> dict[str, Any]:
+        """What a status page shows. Raises TokenInvalid: also for a call of which nothing is known (any more)."""
+        found = self.by_token(token)
+        if found.state == "UNKNOWN":
+            raise TokenInvalid
+        return status_json(found)
+
+    def _bound_to(self) -> str:
+        """Whoever asks now: a user, or the session of a visitor who has one."""
+        asker = self._subject()
+        marker = self._runtime.hooks.session(True) if asker.kind == "anonymous" else None
+        return subject_of(asker) if marker is None else SESSION + marker
+
+    def _subjects(self, asker: Principal) -> Iterator[str]:
+        yield subject_of(asker)
+        marker = self._runtime.hooks.session(False)  # of a visitor who may have logged in since
+        if marker is not None:
+            yield SESSION + marker
 
     def wait(self, seconds: float) -> None:
         pause(self.clock, seconds)

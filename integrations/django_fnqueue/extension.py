@@ -72,6 +72,7 @@ class FnQueue(CoreFnQueue):
         self.hooks.coroutine = around_coroutine
         self.hooks.wait_for = wait_for
         self.hooks.status_url = status_url
+        self.hooks.session = requests.session_marker
         self.hooks.faults = lambda: sentences(middleware_errors(self.make()))
         self.hooks.doubts = lambda: sentences(pool_warnings())
         setting_changed.connect(self._setting_changed)

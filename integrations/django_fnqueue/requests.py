@@ -7,12 +7,14 @@ it started, has no request any more: it must not act for whoever happened to sta
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.core.exceptions import SynchronousOnlyOperation
 from django.utils.functional import SimpleLazyObject
@@ -24,6 +26,8 @@ from fnqueue.security.principal import Principal
 
 #: In the session: when its user logged in, unix seconds.
 LOGIN_TIME = "_fnqueue_login_time"
+#: In the session of a visitor who is not logged in: a random text.
+VISITOR = "_fnqueue_visitor"
 ON_A_LOOP = (
     "defer() would ask the database who is logged in, and Django allows that in no event loop: in an async view write "
     "`await task.adefer(...)`, and `await sync_to_async(...)(...)` around what has no such form"
@@ -81,6 +85,22 @@ def note_login(clock: Clock, request: Any) -> None:
     session = getattr(request, "session", None)
     if session is not None:
         session[LOGIN_TIME] = clock.now()
+
+
+def session_marker(make: bool) -> str | None:
+    """To whom status tokens of a visitor who is not logged in are bound. None where the request came without a session:
+    none is begun here. On an event loop neither: the session would be read from the database."""
+    request = current_request()
+    session = getattr(request, "session", None)
+    if session is None or settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return None
+    try:
+        found = session.get(VISITOR)
+        if not isinstance(found, str) and make:
+            found = session[VISITOR] = secrets.token_urlsafe(16)
+    except SynchronousOnlyOperation:
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _with_login_time(seen: _Seen, principal: Principal) -> Principal:

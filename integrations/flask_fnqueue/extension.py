@@ -55,6 +55,7 @@ class FnQueue(CoreFnQueue):
         self.hooks.request_principal = self._request_principal
         self.hooks.in_request = in_request
         self.hooks.status_url = status.status_url
+        self.hooks.session = status.session_marker
         if app is not None:
             self.init_app(app)
 

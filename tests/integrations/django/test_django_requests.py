@@ -575,6 +575,73 @@ def test_the_status_view_tells_the_caller_alone(fn, drain, view, ada, whoami, as
     assert asyncio.run(under_asgi()) == 200
 
 
+@pytest.fixture
+def visiting(fn, view, whoami):
+    """A browser that has been here before, and is not logged in; and the status url of a call that it made."""
+
+    def made(client=None):
+        client = client or Client()
+        session = client.session
+        session["basket"] = 1
+        session.save()
+        return client, client.get("/").json()["status"]
+
+    view(lambda request: JsonResponse({"status": fn.status_url(whoami.defer())}))
+    return made
+
+
+def test_the_status_of_a_visitors_call_is_for_their_session_alone(visiting, ada):
+    (mine, url), (other, _) = visiting(), visiting()
+    assert mine.get(url).status_code == 200
+    assert other.get(url).status_code == 404
+    assert Client().get(url).status_code == 404
+    other.force_login(ada)
+    assert other.get(url).status_code == 404
+    mine.force_login(ada)  # who logs in goes on seeing what they began
+    assert mine.get(url).status_code == 200
+    mine.logout()
+    assert mine.get(url).status_code == 404
+
+
+def test_a_visitor_without_a_session_gets_none_and_has_the_address_alone(visiting, ada):
+    visiting()
+    answer = Client().get("/")
+    assert not answer.cookies
+    url = answer.json()["status"]
+    assert Client().get(url).status_code == 200
+    logged_in = Client()
+    logged_in.force_login(ada)
+    assert logged_in.get(url).status_code == 404
+
+
+def test_whatever_is_wrong_with_a_status_url_the_answer_is_the_same_and_no_cache_keeps_it(fn, visiting, clock):
+    mine, url = visiting()
+    token = url.rstrip("/").rpartition("/")[2]
+    last = "A" if token[-1] != "A" else "B"
+    wrong = [url.replace(token, token[:-1] + last), url.replace(token, "x"), url.replace(token, "y" * 3000)]
+    answers = [mine.get(each) for each in wrong] + [Client().get(url)]
+    clock.advance(seconds=901)
+    answers.append(mine.get(url))
+    assert {answer.status_code for answer in answers} == {404}
+    assert len({answer.content for answer in answers}) == 1
+    assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
+
+
+def test_a_bad_status_url_gets_the_projects_own_404_also_where_that_is_async(fn, visiting):
+    async def own(request, exception):
+        return HttpResponse("nothing here", status=404)
+
+    visiting()
+    globals()["handler404"] = own
+    clear_url_caches()
+    try:
+        answer = Client().get("/fnqueue/status/x")
+        assert (answer.status_code, answer.content) == (404, b"nothing here")
+    finally:
+        del globals()["handler404"]
+        clear_url_caches()
+
+
 def test_a_status_url_without_the_urls_says_what_to_add(fn, whoami):
     urlpatterns.clear()
     with fn.as_service("x"), pytest.raises(AppNotFound, match=r'include\("django_fnqueue.urls"\)'):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from flask import session
 from flask_login import LoginManager, UserMixin, login_user
 
 from fnqueue.clock import ManualClock
@@ -43,6 +44,15 @@ def client(app, fn):
     @app.post("/add")
     def defer():
         return fn.status_url(add.defer(2, 3), expires_seconds=60)
+
+    @app.post("/long")
+    def defer_long():
+        return fn.status_url(add.defer(2, 3), expires_seconds=864_000)
+
+    @app.post("/basket")
+    def basket():
+        session["basket"] = 1
+        return ""
 
     @app.post("/fail")
     def defer_fail():
@@ -103,3 +113,75 @@ def test_whatever_is_wrong_the_answer_is_the_same(app, clock, client):
 def test_the_page_only_reads(client):
     url = client.post("/add").text
     assert client.post(url).status_code == 405
+
+
+# ---------------------------------------------------------------- visitors who are not logged in
+
+
+@pytest.fixture
+def visitor(app, client):
+    """`visitor()` is a browser that has been here before: it has a session, and nobody is logged in."""
+
+    def made():
+        browser = app.test_client()
+        browser.post("/basket")
+        return browser
+
+    return made
+
+
+def test_the_status_of_a_visitors_call_is_for_their_session_alone(app, client, visitor, work):
+    mine, other = visitor(), visitor()
+    url = mine.post("/add").text
+    assert mine.get(url).status_code == 200
+    assert other.get(url).status_code == 404
+    assert app.test_client().get(url).status_code == 404
+    assert client.get(url).status_code == 404  # ada
+    work(app)
+    assert mine.get(url).json["result"] == 5
+
+
+def test_a_visitor_who_logs_in_goes_on_seeing_what_they_began(visitor):
+    browser = visitor()
+    url = browser.post("/add").text
+    browser.post("/login/ada")
+    assert browser.get(url).status_code == 200
+
+
+def test_a_visitor_without_a_session_gets_none_and_has_the_address_alone(app, client, visitor):
+    browser = app.test_client()
+    answer = browser.post("/add")
+    assert "Set-Cookie" not in answer.headers
+    assert browser.get(answer.text).status_code == 200
+    assert app.test_client().get(answer.text).status_code == 200
+    assert client.get(answer.text).status_code == 404  # who is logged in is somebody else
+
+
+def test_a_call_of_which_nothing_is_known_any_more_looks_like_any_bad_address(clock, client):
+    url = client.post("/long").text
+    assert client.get(url).json["state"] == "PENDING"
+    clock.advance(days=5)  # it has expired, and no record of it was ever written
+    answer = client.get(url)
+    assert (answer.status_code, answer.data) == (404, b"not found\n")
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("key", ["primary", "another"])
+def test_a_token_of_another_purpose_or_another_key_finds_nothing(app, client, fn, key):
+    """What is signed for something else under the same key, as an application's own links are, is no status token."""
+    from hashlib import sha256
+
+    from itsdangerous import Signer
+
+    from fnqueue.security.keyring import KeyRing, new_key
+    from fnqueue.security.primitives import lp
+
+    url = client.post("/add").text
+    token = url.rpartition("/")[2]
+    runtime = app.extensions["fnqueue"].runtime
+    record = runtime.ring().primary if key == "primary" else KeyRing.from_text(new_key()).primary
+    bare = token.rpartition(".")[0]
+    for salt in (b"fnq1 download" + lp(b"user:ada"), b"itsdangerous.Signer", b"fnq1 status", b""):
+        signer = Signer(record.purpose("token"), salt=salt, key_derivation="hmac", digest_method=sha256)
+        assert client.get(f"/fnqueue/status/{signer.sign(bare).decode()}").status_code == 404
+    assert client.get(url).status_code == 200
