@@ -29,6 +29,7 @@
     ├── DatabaseError               DatabaseFull, DatabaseReadOnly, DatabaseForeign, DatabaseNewer, DatabaseBusy
     ├── BlobsUnavailable            the place of large contents
     ├── AuditUnwritable             an act that must be on record, and cannot be: it was not done
+    ├── KmsUnavailable              AWS KMS, which holds the key of suite kms
     └── ExtraMissing                an optional dependency is not installed
 
     TaskSignal                      what a task says on purpose; never logged as an error
@@ -366,6 +367,16 @@ class BlobsUnavailable(FnQueueError):
     """Where large contents are kept (FNQUEUE_BLOBS_URL) cannot be asked, or says no."""
 
     retryable = True
+
+
+class KmsUnavailable(FnQueueError):
+    """AWS KMS cannot be asked for a data key, or says no. `retry_seconds`: not before is it asked again."""
+
+    retryable = True
+
+    def __init__(self, text: str, *, retry_seconds: float = 0.0) -> None:
+        super().__init__(text)
+        self.retry_seconds = retry_seconds
 
 
 class DatabaseError(FnQueueError):

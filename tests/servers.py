@@ -6,6 +6,7 @@ dies, it leaves none behind.
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,14 @@ server.stop()
 
 
 @pytest.fixture(scope="session")
-def moto_endpoint() -> Iterator[str]:
+def moto_endpoint() -> str:
     """moto's server, as `http://127.0.0.1:PORT`. Queues of one test are kept from another's by their prefix."""
+    return moto_server()
+
+
+@cache
+def moto_server() -> str:
+    """The same for what is no fixture. It ends with this process."""
     pytest.importorskip("moto.server")
     environment = {**os.environ, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     process = subprocess.Popen(
@@ -45,18 +53,20 @@ def moto_endpoint() -> Iterator[str]:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    try:
-        endpoint = process.stdout.readline().strip()
-        assert endpoint.startswith("http://127.0.0.1:"), "moto's server did not start"
-        yield endpoint
-    finally:
+    atexit.register(_end, process)
+    endpoint = process.stdout.readline().strip()
+    assert endpoint.startswith("http://127.0.0.1:"), "moto's server did not start"
+    return endpoint
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    with process:
+        assert process.stdin is not None
         process.stdin.close()
         try:
             process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
-        process.stdout.close()
 
 
 _EMULATOR = """

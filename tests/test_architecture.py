@@ -43,7 +43,7 @@ AWS = (
     "fnqueue/broker/sqs",
     "fnqueue/store/dynamodb",
     "fnqueue/schedule/eventbridge",
-    "fnqueue/security/keys",
+    "fnqueue/security/kms/client",
     "fnqueue/security/blobs",
     "fnqueue/testing/aws",
 )

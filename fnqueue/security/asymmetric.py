@@ -67,21 +67,25 @@ class Hpke:
     only. The ciphertext begins with the 32 bytes of the ephemeral key."""
 
     __slots__ = ("_private", "_public", "key_id", "opens")
+    dk = None
 
     def __init__(self, private: bytes | None, public: bytes, key_id: str) -> None:
         self._private = None if private is None else X25519PrivateKey.from_private_bytes(private)
         self._public, self.key_id = X25519PublicKey.from_public_bytes(public), key_id
         self.opens = private is not None
 
-    def data_key(self, ctx: bytes) -> None:
-        return None
+    def to_seal(self, environment: str, queue: str) -> Hpke:
+        return self
 
-    def seal(self, aad: bytes, frame: bytes, random32: bytes, dk: str | None) -> bytes:
+    def to_open(self, environment: str, queue: str, dk: str | None) -> Hpke:
+        return self
+
+    def seal(self, aad: bytes, frame: bytes, random32: bytes) -> bytes:
         return _HPKE.encrypt(
             frame, self._public, aad
         )  # its ephemeral key is its randomness; there is no nonce to hedge
 
-    def unseal(self, aad: bytes, ciphertext: bytes, dk: str | None) -> bytes:
+    def unseal(self, aad: bytes, ciphertext: bytes) -> bytes:
         assert self._private is not None, "Verified.unseal lets no other key here"
         try:
             return _HPKE.decrypt(ciphertext, self._private, aad)

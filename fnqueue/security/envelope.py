@@ -80,7 +80,7 @@ def seal(
     `sealed`: the sealed part, see `frame.Sealed`; `room`, `offload`: see `frame.write`. Times in unix seconds; in the
     header they are whole, and neither runs early nor expires early for it. Raises ArgumentError for arguments that no
     worker would open, TooLong, KeysMissing without a primary key, KeyInvalid when that key may not be used for this
-    task, and ValueError for a header that contradicts itself.
+    task, and ValueError for a header that contradicts itself; in suite kms KmsUnavailable.
     """
     key = keyring.sealer
     if key.limits and not key.limits.allow(task=task, queue=queue, kind=principal_kind):
@@ -92,6 +92,7 @@ def seal(
     except frame.Unfit as error:
         raise ArgumentError(f"{task}: {error}; nothing was sent", task=task) from None
     context, sealing = key.context(environment, queue), cast(Sealing, key.sealing)
+    sealer = sealing.to_seal(environment, queue)
     header = Header(
         id=id,
         task=task,
@@ -104,10 +105,10 @@ def seal(
         traceparent=traceparent,
         root=root,
         sealing_key=sealing.key_id,
-        data_key=sealing.data_key(context.ctx),
+        data_key=sealer.dk,
     )
     prefix = f"fq1.{key.suite}.{key.key_id}.".encode() + headers.write(header)
-    ciphertext = sealing.seal(context.ctx + prefix, content, entropy(32), header.data_key)
+    ciphertext = sealer.seal(context.ctx + prefix, content, entropy(32))
     text = prefix + b"." + to_base64(ciphertext)
     return (text + b"." + context.tag.make(text)).decode("ascii")
 
@@ -169,7 +170,7 @@ class Verified:
 
     def unseal(self) -> dict[str, Any]:
         """Steps 10 and 11: the sealed part. Raises EnvelopeError UNSEAL or FRAME; UNKNOWN_KEY where the part of the
-        key that opens is not in the ring, or another one than was sealed for."""
+        key that opens is not in the ring, or another one than was sealed for. In suite kms also KmsUnavailable."""
         header, parts, key = self._header, self._parts, self.key
         sealing = key.sealing
         if sealing is None or not sealing.opens:
@@ -178,7 +179,8 @@ class Verified:
             raise EnvelopeError("UNKNOWN_KEY", f"sealed for {header.sealing_key}, and here is {sealing.key_id}")
         try:
             aad = self._context.ctx + parts.prefix
-            content = sealing.unseal(aad, from_base64(parts.ciphertext), header.data_key)
+            opener = sealing.to_open(header.environment, header.queue, header.data_key)
+            content = opener.unseal(aad, from_base64(parts.ciphertext))
             return frame.read(content, header.principal_kind)
         except Unsealable:
             raise EnvelopeError("UNSEAL", "the ciphertext does not open") from None

@@ -40,7 +40,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The clear part. Times in unix seconds. `queue`: the logical name without priority and `.fifo`.
 
     `principal_kind`: a letter, see principal.py. `root`: the id of the workflow's first call. `sealing_key`:
-    id of the part it is sealed for, in suites 3 and 4. `data_key`: a wrapped key, of suites that send one.
+    id of the part it is sealed for, in suites 3 to 5. `data_key`: a wrapped key, of suites that send one.
     """
 
     id: Annotated[str, msgspec.Meta(min_length=26, max_length=26)]

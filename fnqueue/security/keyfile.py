@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ from fnqueue.security.keystrings import new_part, parse_parts, with_public_halve
 Identity = tuple[int, int, int, int, int]
 
 _BYTES_MAX = 65_536
+_KMS: Final = re.compile(";kms=[^;]*")
 _log = logging.getLogger("fnqueue.keys")
 
 
@@ -61,9 +63,10 @@ def like(text: str, key_id: str, options: str = "") -> str:
     """
     entry = next((entry for entry in entries(text) if entry.record and entry.record.key_id == key_id), None)
     if entry is None or entry.record is None or entry.record.suite == "1":
-        raise KeyInvalid(f"there is no key {key_id} of suite signed or split here; list them: fnqueue keys list")
+        raise KeyInvalid(f"there is no key {key_id} of suite signed, split or kms here; list them: fnqueue keys list")
     others = [part for part in entry.key.split("+") if part.split("-")[1] not in ("sign", "verify")]
-    return add(text, "+".join([new_part("sign"), *others]) + f";suite={entry.record.suite_name}{options}")
+    kms = "".join(_KMS.findall(text[entry.start : entry.end]))
+    return add(text, "+".join([new_part("sign"), *others]) + f";suite={entry.record.suite_name}{kms}{options}")
 
 
 def add_successor(text: str) -> str:
@@ -101,8 +104,8 @@ def remove(text: str, key_id: str) -> str:
 
 #: What each kind of process is given of a key, and nothing more.
 ROLES: Final = {
-    "web": ("sign", "seal", "shared", "state"),
-    "worker": ("verify", "open", "shared", "state"),
+    "web": ("sign", "seal", "shared", "kms", "state"),
+    "worker": ("verify", "open", "shared", "kms", "state"),
     "dashboard": ("verify",),
 }
 
@@ -138,7 +141,8 @@ def _shared_entry(text: str, entry: Entry, role: str, signs: str | None) -> str:
     kept = "+".join(write_part(kind, raw) for kind in wanted if (raw := parts.get(kind)))
     if not kept:
         raise KeyInvalid(f"key {record.key_id} is not whole here: it has only {', '.join(record.parts)}")
-    return f"{record.state}:" + text[entry.start : entry.end].rpartition(":")[2].replace(entry.key, kept)
+    options = text[entry.start : entry.end].partition(entry.key)[2]
+    return f"{record.state}:{kept}" + (options if "kms" in wanted else _KMS.sub("", options))
 
 
 def _record(text: str, key_id: str) -> KeyRecord:

@@ -28,8 +28,8 @@ Power = Literal["sign", "seal", "open", "state"]
 POWERS: Final[Mapping[Power, tuple[str, ...]]] = MappingProxyType(
     {
         "sign": ("root", "sign"),
-        "seal": ("root", "seal", "open", "shared"),
-        "open": ("root", "open", "shared"),
+        "seal": ("root", "seal", "open", "shared", "kms"),
+        "open": ("root", "open", "shared", "kms"),
         "state": ("root", "state"),
     }
 )
@@ -110,7 +110,8 @@ class KeyRecord:
             return None
         groups = (SUITES[self.suite].signer, *SUITES[self.suite].others)
         cures = [next(kind for group in groups for kind in group if kind in POWERS[power]) for power in missing]
-        wanted = " and ".join(f"{KEY_PREFIX}{kind}-..." for kind in dict.fromkeys(cures))
+        written = {kind: f"{KEY_PREFIX}{kind}-..." for kind in cures} | {"kms": ";kms=arn:..."}
+        wanted = " and ".join(written[kind] for kind in dict.fromkeys(cures))
         return (
             f"key {self.key_id} has only the parts {', '.join(self.parts)} in this process, which needs {wanted} of it "
             "too: add it to the key in FNQUEUE_KEYS; fnqueue keys split-public shows which process gets what"
@@ -182,6 +183,10 @@ def _asymmetric(parts: Mapping[str, bytes], suite: str) -> dict[str, Any]:
     elif "seal" in parts or "open" in parts:
         seal = parts["seal"] if "seal" in parts else asymmetric.seal_of(parts["open"])
         sealing = asymmetric.Hpke(parts.get("open"), seal, key_id_of(seal))
+    elif "kms" in parts:
+        from fnqueue.security.kms import datakeys
+
+        sealing = datakeys.sealing_of(parts["kms"])
     state_prk = prk_of("state", parts["state"]) if "state" in parts else None
     return {
         "key_id": key_id_of(public),

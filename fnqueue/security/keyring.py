@@ -3,7 +3,7 @@
 A ring has one primary key, which seals messages and records, and others that still open ("accept") or must be
 refused ("revoked"). Its text: entries with commas, spaces or lines between, `#` begins a comment:
 
-    [primary:|accept:|revoked:]fnqk1-...[+fnqk1-...][;suite=signed|split]
+    [primary:|accept:|revoked:]fnqk1-...[+fnqk1-...][;suite=signed|split|kms][;kms=arn:aws:kms:...]
         [;tasks=shop.*|mail.send][;queues=billing][;kinds=user|service][;mint=no]
 
 Without any state the first entry is primary and the others are accepted.
@@ -155,27 +155,27 @@ def _entry(match: re.Match[str]) -> Entry:
     try:
         if stated and state not in STATES:
             raise KeyInvalid("the word before ':' must be primary, accept or revoked")
-        suite, limits = _options(options)
-        parts = parse_parts(key)
+        suite, kms, limits = _options(options)
+        parts = parse_parts(key) | ({"kms": kms.encode()} if kms is not None else {})
         record = build(parts, suite_of(parts, suite), cast(State, state) if stated else "accept", limits)
     except KeyInvalid as error:
         return Entry(match.start(), match.end(), key, bool(stated), None, str(error))
     return Entry(match.start(), match.end(), key, bool(stated), record)
 
 
-def _options(options: Iterable[str]) -> tuple[str | None, Limits]:
-    """The suite's name and the limits."""
+def _options(options: Iterable[str]) -> tuple[str | None, str | None, Limits]:
+    """The suite's name, the KMS key and the limits."""
     given: dict[str, Any] = {}
     for option in options:
         name, _, value = option.partition("=")
         names = tuple(part for part in value.split("|") if part)
-        if name not in ("suite", "tasks", "queues", "kinds", "mint") or not names or name in given:
+        if name not in ("suite", "kms", "tasks", "queues", "kinds", "mint") or not names or name in given:
             raise KeyInvalid(
-                "after ';' may come suite=, tasks=, queues=, kinds= and mint=, once each, names with '|' between"
+                "after ';' may come suite=, kms=, tasks=, queues=, kinds= and mint=, once each, names with '|' between"
             )
         if name == "kinds" and not set(names) <= set(KINDS):
             raise KeyInvalid(f"kinds= may name {', '.join(KINDS)}")
         if name == "mint" and value not in ("yes", "no"):
             raise KeyInvalid("mint= is yes or no")
-        given[name] = {"suite": value, "mint": value == "yes"}.get(name, names)
-    return given.pop("suite", None), Limits(**given)
+        given[name] = {"suite": value, "kms": value, "mint": value == "yes"}.get(name, names)
+    return given.pop("suite", None), given.pop("kms", None), Limits(**given)

@@ -5,6 +5,8 @@
     open     X25519, private                seal     its public half
     shared   suite 3: seals and opens
 
+In suite 5 AWS KMS seals and opens, so there the part of that use is no secret: the ARN of its key (`;kms=`).
+
 The checksum covers the type, so a public half cannot be renamed into a private one. Parts that belong together
 are joined by `+` and are one key; what it may be used for follows from its parts.
 No error made here contains a key. Knows nothing of rings or of messages.
@@ -31,12 +33,14 @@ _DATA: Final = re.compile(r"[a-z2-7]{56}")
 _AGAIN: Final = "make one: fnqueue keys new"
 
 
-def new_key(suite: str = "1") -> str:
-    """A new key, whole: every part that its suite has, and of pairs the private half."""
+def new_key(suite: str = "1", *, kms: str | None = None) -> str:
+    """A new key, whole: every part that its suite has, and of pairs the private half. `kms`: of suite 5, the ARN."""
     if suite == "1":
         return new_part("root")
-    whole = ("sign", *(group[-1] for group in SUITES[suite].others))
-    return "+".join(map(new_part, whole)) + f";suite={SUITES[suite].name}"
+    if (kms is None) == (suite == "5"):
+        raise KeyInvalid("a key of suite kms, and no other, names a KMS key: arn:aws:kms:REGION:ACCOUNT:key/ID")
+    whole = ("sign", *(group[-1] for group in SUITES[suite].others if group[-1] in TYPES))
+    return "+".join(map(new_part, whole)) + f";suite={SUITES[suite].name}" + (f";kms={kms}" if kms else "")
 
 
 def new_part(kind: str) -> str:

@@ -3,7 +3,7 @@
 A key carries its suite, and a message whose suite is not its key's is refused: there is no negotiation, no
 "none", no plaintext. What differs between suites is two objects that a key holds: a `Tag`, which says who sent
 it, and a `Sealing`, which says who may read it. All else is one path. A new suite is a line in the table and
-perhaps one such class. The two of public keys are in asymmetric.py.
+perhaps one such class. Those of public keys are in asymmetric.py, that of AWS KMS in kms/.
 Knows keys and bytes; knows nothing of headers, frames or fates.
 """
 
@@ -39,6 +39,7 @@ SUITES: Final = MappingProxyType(
         "1": Suite("1", "local", ("root",), ()),
         "3": Suite("3", "signed", ("sign", "verify"), (("shared",), ("state",))),
         "4": Suite("4", "split", ("sign", "verify"), (("seal", "open"), ("state",))),
+        "5": Suite("5", "kms", ("sign", "verify"), (("kms",), ("state",))),
     }
 )
 DIGITS: Final = MappingProxyType({suite.name: suite.digit for suite in SUITES.values()})
@@ -55,8 +56,27 @@ class Tag(Protocol):
     def holds(self, text: bytes, tag: bytes, /) -> bool: ...
 
 
+class Sealer(Protocol):
+    """Seals one message. `aad`: the context and all up to the header's end."""
+
+    @property
+    def dk(self) -> str | None:
+        """What the header's `dk` says: a wrapped key. None in suites that send none."""
+        ...
+
+    def seal(self, aad: bytes, frame: bytes, random32: bytes, /) -> bytes: ...
+
+
+class Opener(Protocol):
+    """Opens one message."""
+
+    def unseal(self, aad: bytes, ciphertext: bytes, /) -> bytes:
+        """Raises Unsealable."""
+        ...
+
+
 class Sealing(Protocol):
-    """How one key's messages are sealed. `aad`: the context and all up to the header's end."""
+    """How one key's messages are sealed."""
 
     @property
     def key_id(self) -> str | None:
@@ -68,14 +88,10 @@ class Sealing(Protocol):
         """Whether it can open, too."""
         ...
 
-    def data_key(self, ctx: bytes) -> str | None:
-        """What the header's `dk` will hold: a wrapped key for this message. None in suites that send none."""
-        ...
+    def to_seal(self, environment: str, queue: str, /) -> Sealer: ...
 
-    def seal(self, aad: bytes, frame: bytes, random32: bytes, dk: str | None) -> bytes: ...
-
-    def unseal(self, aad: bytes, ciphertext: bytes, dk: str | None) -> bytes:
-        """Raises Unsealable."""
+    def to_open(self, environment: str, queue: str, dk: str | None, /) -> Opener:
+        """`dk`: what the header says. Raises Unsealable."""
         ...
 
 
@@ -99,24 +115,27 @@ class HmacTag:
 
 
 class Symmetric:
-    """Suites 1 and 3: AES-256-GCM with a fresh key per message. Who seals can open, and the other way round."""
+    """Suites 1 and 3, and each data key of 5: AES-256-GCM with a fresh key per message. Who seals can open, too."""
 
     __slots__ = ("_hedge", "_info", "_seal", "key_id")
-    opens = True
+    opens, dk = True, None
 
     def __init__(self, prk: bytes, suite: str, key_id: str | None) -> None:
         self._seal, self._hedge = Mac(expand(prk, b"seal")), Mac(expand(prk, b"hedge"))
         self._info, self.key_id = b"fnq1 msg" + suite.encode(), key_id
 
-    def data_key(self, ctx: bytes) -> None:
-        return None
+    def to_seal(self, environment: str, queue: str) -> Symmetric:
+        return self
 
-    def seal(self, aad: bytes, frame: bytes, random32: bytes, dk: str | None) -> bytes:
+    def to_open(self, environment: str, queue: str, dk: str | None) -> Symmetric:
+        return self
+
+    def seal(self, aad: bytes, frame: bytes, random32: bytes) -> bytes:
         # Hedged: should the system's randomness ever repeat, two different messages still get two nonces.
         nonce = self._hedge(random32 + len(aad).to_bytes(4, "big") + aad + frame)[:NONCE_BYTES]
         return nonce + AESGCM(self._seal.expand(self._info + nonce)).encrypt(_ZERO, frame, aad)
 
-    def unseal(self, aad: bytes, ciphertext: bytes, dk: str | None) -> bytes:
+    def unseal(self, aad: bytes, ciphertext: bytes) -> bytes:
         cipher = AESGCM(self._seal.expand(self._info + ciphertext[:NONCE_BYTES]))
         try:
             return cipher.decrypt(_ZERO, ciphertext[NONCE_BYTES:], aad)

@@ -43,7 +43,7 @@ def with_frame(ring: KeyRing, body: str, frame: bytes) -> str:
     key = ring.primary
     aad = key.context("production", "billing").ctx + prefix.encode()
     assert key.sealing is not None
-    ciphertext = key.sealing.seal(aad, frame, bytes(32), None)
+    ciphertext = key.sealing.to_seal("production", "billing").seal(aad, frame, bytes(32))
     return retagged(ring, f"{prefix}.{to_base64(ciphertext).decode()}")
 
 

@@ -20,6 +20,7 @@ from fnqueue.security.primitives import to_base32
 from tests.security.rings import SIGNED, given, whole
 
 PRIME = 2**255 - 19
+KMS_ARN = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 
 
 def fault(text: str) -> str:
@@ -120,6 +121,10 @@ def key(*kinds: str, suite: str = "split") -> str:
         ("sign", ";suite=local", "no 'sign' part"),
         ("root", ";suite=split", "no 'root' part"),
         ("sign shared", ";suite=split", "no 'shared' part"),
+        ("sign shared", ";suite=kms", "no 'shared' part"),
+        ("sign", f";suite=split;kms={KMS_ARN}", "no 'kms' part"),
+        ("root", f";kms={KMS_ARN}", "no 'kms' part"),
+        ("sign", f";suite=kms;kms={KMS_ARN};kms={KMS_ARN}", "once each"),
         ("sign seal", ";suite=signed", "no 'seal' part"),
         ("sign root", ";suite=signed", "no 'root' part"),
         ("root state", "", "no 'state' part"),
@@ -143,7 +148,7 @@ def test_parts_that_do_not_go_together_are_refused_with_the_reason(kinds: str, o
 
 
 def test_a_whole_key_of_each_suite_can_do_everything() -> None:
-    for suite, digit in (("local", "1"), ("signed", "3"), ("split", "4")):
+    for suite, digit in (("local", "1"), ("signed", "3"), ("split", "4"), ("kms", "5")):
         ring = KeyRing.from_text(whole(suite))
         assert ring.primary.suite == digit
         assert ring.primary.suite_name == suite
@@ -162,7 +167,7 @@ def test_a_new_key_says_its_suite_and_stands_in_one_word() -> None:
 def test_a_role_is_given_what_it_needs_and_nothing_more(suite: str, role: str, can: str) -> None:
     whole_key = whole(suite)
     record = KeyRing.from_text(share(whole_key, role)).primary
-    wanted = set(can.split()) | ({"seal", "open"} if suite == "signed" and role != "dashboard" else set())
+    wanted = set(can.split()) | ({"seal", "open"} if suite in ("signed", "kms") and role != "dashboard" else set())
     assert {power for power in ("sign", "seal", "open", "state") if record.can(power)} - {"seal"} == wanted - {"seal"}
     assert record.can("seal") == (role == "web" or (role == "worker"))  # whoever opens knows the public half
     assert record.key_id == KeyRing.from_text(whole_key).primary.key_id, "all of them know it by one id"
@@ -204,8 +209,8 @@ def test_what_a_process_lacks_is_said_with_the_part_to_add() -> None:
 def test_state_keys_come_from_the_state_part_alone(suite: str) -> None:
     """So that web nodes and workers share results and tokens, whoever signs."""
     one, two = whole(suite), whole(suite)
-    state = one.split(";")[0].split("+")[2]
-    other = two.replace(two.split(";")[0].split("+")[2], state)
+    state = one.split(";")[0].split("+")[-1]
+    other = two.replace(two.split(";")[0].split("+")[-1], state)
     first, second = record_of(one), record_of(other)
     assert first.key_id != second.key_id
     assert dict(first.purposes) == dict(second.purposes)

@@ -13,7 +13,7 @@ import pytest
 
 from fnqueue.security.keyfile import like, share
 from fnqueue.security.keyring import KeyRing
-from tests.security.rings import SIGNED, whole
+from tests.security.rings import NEEDED_TO_OPEN, SIGNED, whole
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -179,7 +179,7 @@ def test_a_dashboard_reads_no_result_and_is_told_what_it_lacks(machines: Machine
 
 def test_a_process_with_another_roles_keys_does_not_work_and_says_why(machines: Machines, suite: str) -> None:
     said = machines.work(role="dashboard", fails=True)
-    assert f"needs fnqk1-{'open' if suite == 'split' else 'shared'}-" in said
+    assert f"needs {NEEDED_TO_OPEN[suite]}" in said
     assert "fnqueue keys split-public" in said
     assert "Traceback" not in said
 
