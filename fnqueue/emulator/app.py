@@ -69,7 +69,7 @@ class Emulator:
             body, headers = json_protocol.refused(refusal, _request_id())
             send(refusal.status, body, headers)
             return
-        own = _OWN.get((request.method, request.path))
+        own = _OWN.get((request.method, request.path)) if request.path != "/" else None
         service = self._services.get(_service_name(request), self._sqs)
         await (service(request, gone, send) if own is None else own(self, request, send))
 
@@ -115,15 +115,9 @@ class Emulator:
 
     def _call(self, request: Request, gone: Gone) -> Call:
         region, account = self._place(request)
-        return Call(
-            service=self._service,
-            desk=self._desk,
-            region=region,
-            account=account,
-            origin=calls.origin_of(request.header(b"host"), self._setting.origin),
-            trace=request.header(b"x-amzn-trace-id") or None,
-            gone=gone,
-        )
+        origin = calls.origin_of(request.header(b"host"), self._setting.origin)
+        trace = request.header(b"x-amzn-trace-id") if b"x-amzn-trace-id" in request.headers else None
+        return Call(self._service, self._desk, region, account, origin, trace or None, gone)
 
     def _place(self, request: Request) -> Place:
         scope = calls.scope_of(_authorization(request))
@@ -235,8 +229,8 @@ def _names_an_action(request: Request) -> bool:
     return json_protocol.speaks(request) or "Action=" in request.query or b"Action=" in request.body[:4096]
 
 
-def _authorization(request: Request) -> str:
-    return request.header(b"authorization")
+def _authorization(request: Request) -> bytes:
+    return request.headers.get(b"authorization", b"")
 
 
 _numbers = itertools.count()

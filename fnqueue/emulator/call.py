@@ -12,7 +12,7 @@ from fnqueue.broker.embedded.service.address import of_url, refuse, refuse_missi
 from fnqueue.emulator.desk import Desk
 from fnqueue.emulator.http import Gone
 
-_SCOPE = re.compile(r"Credential=([^/,\s]{1,128})/[^/,\s]{0,32}/([a-z0-9-]{1,40})/([a-z0-9-]{1,40})/")
+_SCOPE = re.compile(rb"Credential=([^/,\s]{1,128})/[^/,\s]{0,32}/([a-z0-9-]{1,40})/([a-z0-9-]{1,40})/")
 _REMEMBERED_MAX = 250
 _ACCOUNT = re.compile(r"[0-9]{12}")
 _HOST = re.compile(r"[A-Za-z0-9.:\[\]_-]{1,255}")
@@ -48,15 +48,15 @@ class Call(NamedTuple):
         return found
 
 
-def scope_of(authorization: str) -> Scope | None:
+def scope_of(authorization: bytes) -> Scope | None:
     # What a caller's requests have in common is before the first comma.
-    begin = authorization.partition(",")[0]
-    return _scope_of(begin) if "Credential=" in begin and len(begin) <= _REMEMBERED_MAX else _found(authorization)
+    begin = authorization.partition(b",")[0]
+    return _scope_of(begin) if len(begin) <= _REMEMBERED_MAX and b"Credential=" in begin else _found(authorization)
 
 
-def _found(authorization: str) -> Scope | None:
+def _found(authorization: bytes) -> Scope | None:
     found = _SCOPE.search(authorization)
-    return Scope(*found.groups()) if found else None
+    return Scope(*[part.decode("latin-1") for part in found.groups()]) if found else None
 
 
 _scope_of = functools.lru_cache(maxsize=256)(_found)

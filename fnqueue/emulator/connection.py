@@ -73,7 +73,7 @@ class Door:
 class Connection(asyncio.Protocol):
     def __init__(self, door: Door, server_state: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._door, self._state, self._loop = door, server_state, loop
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: Any = None
         self._reads = self._writable = True
         self._url, self._headers = b"", dict[bytes, bytes]()  # of the head that is being read
@@ -96,6 +96,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._state.connections.discard(self)
+        self._parser = None  # it knows us: a circle
         self._drop_body()
         self._next.clear()
         if self._active is not None:

@@ -136,7 +136,7 @@ async def send_message_batch(call: Call, asked: m.SendMessageBatch) -> Answer:
 
 
 def _outgoing(call: Call, asked: m.SendMessage) -> Outgoing:
-    system = _values(asked.message_system_attributes)
+    system = _values(asked.message_system_attributes) if asked.message_system_attributes else {}
     if call.trace and TRACE_HEADER not in system:  # M13
         system[TRACE_HEADER] = Value("String", call.trace)
     return Outgoing(
@@ -144,14 +144,12 @@ def _outgoing(call: Call, asked: m.SendMessage) -> Outgoing:
         delay_seconds=asked.delay_seconds,
         group=asked.message_group_id,
         dedupe=asked.message_deduplication_id,
-        attributes=_values(asked.message_attributes),
+        attributes=_values(asked.message_attributes) if asked.message_attributes else {},
         system=system,
     )
 
 
-def _values(given: Mapping[str, m.AttributeValue] | None) -> dict[str, Value]:
-    if not given:
-        return {}
+def _values(given: Mapping[str, m.AttributeValue]) -> dict[str, Value]:
     return {name: Value(value.data_type or "", value.string_value, value.binary_value) for name, value in given.items()}
 
 

@@ -34,7 +34,8 @@ async def receive_message(call: Call, asked: m.ReceiveMessage) -> dict[str, Any]
     received = await (_waited if wait else _looked)(call, address, asked, count, wait)
     if received is None or not received.messages:
         return {}
-    return {"Messages": [_shown(call, received.queue, one, asked) for one in received.messages]}
+    wanted = Wanted(asked)
+    return {"Messages": [_shown(call, received.queue, one, wanted) for one in received.messages]}
 
 
 async def _looked(call: Call, address: Address, asked: m.ReceiveMessage, count: int, _: float = 0) -> Received:
@@ -95,7 +96,28 @@ async def _looked_or_woken(
 # ------------------------------------------------------------------ what is shown
 
 
-def _shown(call: Call, queue: Queue, found: Delivered, asked: m.ReceiveMessage) -> dict[str, Any]:
+class Wanted:
+    """The names that were asked for. They may be a million, so each is looked at once, whatever is received."""
+
+    __slots__ = ("beginnings", "everything", "names", "system")
+
+    def __init__(self, asked: m.ReceiveMessage) -> None:
+        self.system = frozenset(asked.message_system_attribute_names or asked.attribute_names or ())
+        self.names = frozenset(asked.message_attribute_names or ())
+        self.everything = not _EVERYTHING.isdisjoint(self.names)
+        self.beginnings = frozenset(name.removesuffix(".*") for name in self.names if name.endswith(".*"))
+
+    def chosen(self, attributes: Mapping[str, Value]) -> dict[str, Value]:
+        """R10"""
+        if self.everything:
+            return dict(attributes)
+        return {name: value for name, value in attributes.items() if name in self.names or self._begins(name)}
+
+    def _begins(self, name: str) -> bool:
+        return bool(self.beginnings) and any(name[:end] in self.beginnings for end in range(len(name) + 1))
+
+
+def _shown(call: Call, queue: Queue, found: Delivered, wanted: Wanted) -> dict[str, Any]:
     """R7: of attributes those that were asked for."""
     row, receives, *_, kept, _, body = found
     shown: dict[str, Any] = {
@@ -105,18 +127,17 @@ def _shown(call: Call, queue: Queue, found: Delivered, asked: m.ReceiveMessage) 
         "Body": body,
     }
     attributes, system = given_back(attributes_of(kept)) if kept else ({}, {})
-    names = asked.message_system_attribute_names or asked.attribute_names
-    if names and (wanted := _wanted_system(call, queue, found, system, set(names))):
-        shown["Attributes"] = wanted
-    if asked.message_attribute_names and attributes:
-        chosen = _chosen(attributes, asked.message_attribute_names)
+    if wanted.system and (shown_system := _shown_system(call, queue, found, system, wanted.system)):
+        shown["Attributes"] = shown_system
+    if wanted.names and attributes:
+        chosen = wanted.chosen(attributes)
         if chosen:
             shown["MD5OfMessageAttributes"] = md5.of_attributes(chosen)  # R11: of those that are returned
             shown["MessageAttributes"] = {name: _value(value) for name, value in chosen.items()}
     return shown
 
 
-def _wanted_system(
+def _shown_system(
     call: Call, queue: Queue, found: Delivered, system: Mapping[str, str], names: Collection[str]
 ) -> dict[str, str]:
     """R8"""
@@ -135,16 +156,6 @@ def _wanted_system(
     }
     every = "All" in names
     return {name: value for name, value in all_.items() if value is not None and (every or name in names)}
-
-
-def _chosen(attributes: Mapping[str, Value], names: list[str]) -> dict[str, Value]:
-    """R10"""
-    if not _EVERYTHING.isdisjoint(names):
-        return dict(attributes)
-    prefixes = tuple(name.removesuffix(".*") for name in names if name.endswith(".*"))
-    return {
-        name: value for name, value in attributes.items() if name in names or (prefixes and name.startswith(prefixes))
-    }
 
 
 def _value(value: Value) -> dict[str, Any]:

@@ -79,24 +79,24 @@ class _Standing:
         self._emulator.ticker.start()
         self._emulator.move()  # tasks that were under way when the last process ended
         self._requests = 0
-        self._empty = asyncio.Event()
-        self._empty.set()
+        self._left: asyncio.Event | None = None  # when the last request has; only who ends this asks
 
     async def serve(self, request: Request, gone: Gone, send: Send) -> None:
         self._requests += 1
-        self._empty.clear()
         try:
             await self._emulator(request, gone, send)
         finally:
             self._requests -= 1
-            if not self._requests:
-                self._empty.set()
+            if self._left is not None and not self._requests:
+                self._left.set()
 
     async def close(self, *, patience_seconds: float | None = None) -> None:
         self.desk.stop()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience_seconds):
-                await self._empty.wait()
+        if self._requests:
+            self._left = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_seconds):
+                    await self._left.wait()
         await self._emulator.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self.desk.close)

@@ -8,7 +8,7 @@ import gc
 import socket
 import time
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -17,11 +17,13 @@ import pytest
 
 from fnqueue.broker.embedded.service import Address, QueueService
 from fnqueue.broker.embedded.service.address import url_path
+from fnqueue.broker.embedded.service.entries import Value
 from fnqueue.clock import ManualClock
 from fnqueue.database import Database
-from fnqueue.emulator import browsers
+from fnqueue.emulator import browsers, members
 from fnqueue.emulator.desk import Desk
 from fnqueue.emulator.http import Request
+from fnqueue.emulator.receiving import Wanted
 from fnqueue.errors import BrokerRefused
 from tests.emulator.clients import http_call, json_call, put, signed, take
 
@@ -119,6 +121,32 @@ def test_a_long_number_that_is_none_is_refused_at_once(
     assert answer.status == 400
     assert "Can't cast the value" in answer.json["message"]
     assert time.monotonic() - started < 5, "it took more than a minute, in which nobody else was served"
+
+
+class Names(list[str]):
+    """Says how often it was gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return super().__iter__()
+
+    def __contains__(self, name: object) -> bool:
+        self.times += 1
+        return super().__contains__(name)
+
+
+def test_a_million_names_of_attributes_are_gone_through_once_and_not_for_each_attribute() -> None:
+    names = Names(["a", "b.*", ".c", "d.e.*", "*.*"])
+    wanted = Wanted(members.ReceiveMessage(message_attribute_names=names, message_system_attribute_names=names))
+    given = {
+        name: Value("String", name) for name in ("a", "aa", "b", "bx", "b.y", "c", ".c", "d.e", "d.ef", "d.", "*z")
+    }
+    assert set(wanted.chosen(given)) == {"a", "b", "bx", "b.y", ".c", "d.e", "d.ef", "*z"}
+    for _ in range(100):
+        wanted.chosen(given)
+    assert names.times == 2
 
 
 class Name(str):

@@ -145,14 +145,15 @@ def fault(message: Outgoing, *, fifo: bool, content: bool, bytes_max: int, singl
     body = message.body
     if not body:
         return Fault("MissingParameter", "The request must contain the parameter MessageBody.")  # M2
-    if not (body.isascii() and body.isprintable()) and bodies.ILLEGAL.search(body):  # M4
+    plain = body.isascii() and body.isprintable()
+    if not plain and bodies.ILLEGAL.search(body):  # M4
         text = "Invalid characters found: the body must be characters that XML allows."
         return Fault("InvalidMessageContents", text)
     if message.attributes or message.system:
         found = _attributes_fault(message.attributes, "user") or _system_fault(message.system)
         if found is not None:
             return found
-    if size_of(message) > bytes_max:  # M3, B3
+    if (len(body) if plain and not message.attributes else size_of(message)) > bytes_max:  # M3, B3
         begin = "One or more parameters are invalid" if single else "One or more parameters cannot be validated"
         return Fault(checks.INVALID, f"{begin}. Reason: Message must be shorter than {bytes_max} bytes.")
     return _options_fault(message, fifo=fifo, content=content)

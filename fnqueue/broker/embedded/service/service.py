@@ -91,12 +91,14 @@ class QueueService(Administration):
         return row, bool(row.queue.content_deduplication)
 
     def _append(self, connection: Connection, queue: Queue, messages: Sequence[Outgoing]) -> list[Sent]:
-        made = [entries.entry_of(one, delay_seconds=0 if queue.fifo else queue.delay_seconds) for one in messages]
+        fifo = queue.fifo
+        delay_seconds = 0 if fifo else queue.delay_seconds
+        made = [entries.entry_of(one, delay_seconds=delay_seconds) for one in messages]
         # A delay of 0 that a client names is 0, whatever the queue's is; on FIFO queues it means the queue's [M6].
-        line_queue = queue._replace(delay_seconds=0) if queue.delay_seconds and not queue.fifo else queue
+        line_queue = queue._replace(delay_seconds=0) if delay_seconds else queue
         numbers = self._line(connection, line_queue).send(made)
         message_id = queue.message_ids()
-        return [Sent(message_id(row), sequence_number(row) if queue.fifo else None) for row in numbers]
+        return [Sent(message_id(row), sequence_number(row) if fifo else None) for row in numbers]
 
     # ------------------------------------------------------------------ receive
 
