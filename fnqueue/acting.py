@@ -29,10 +29,10 @@ class Acting:
 
     def current_principal(self) -> Principal:
         """On whose behalf a call made here and now would be: as_principal, the running task's, the request's."""
-        given = self._principal.get()
+        given, context = self._principal.get(), running.get()
         if given is not None:
-            return given
-        context = running.get()
+            made_here = context is None or given.via[-1:] == (context.task,)  # of the task's own, by `attenuate`
+            return given if context is None or made_here else given.made_for(context.principal, context.task)
         if context is not None:
             return context.principal.through(context.task)
         return self.hooks.request_principal() or ANONYMOUS
@@ -46,6 +46,14 @@ class Acting:
             yield principal
         finally:
             self._principal.reset(token)
+
+    def attenuate(self, *, roles: Iterable[str] | None = None, scopes: Iterable[str] | None = None) -> Any:
+        """Defer for the same principal with no more than these roles and scopes: `with fn.attenuate(roles=()): ...`.
+
+        In a task its calls have the rights that it has itself, and inside the block less. None leaves them as they are;
+        names that the principal does not have are not added.
+        """
+        return self.as_principal(self.current_principal().attenuate(roles=roles, scopes=scopes))
 
     def as_service(self, name: str, *, scopes: Iterable[str] = ()) -> Any:
         """Defer as a part of the system: `with fn.as_service("import"): ...`."""

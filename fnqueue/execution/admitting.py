@@ -22,7 +22,7 @@ from fnqueue.execution.powers import Powers
 from fnqueue.execution.texts import error_text
 from fnqueue.outcome import ENDED, UNKNOWN, Outcome, Refused, Rescheduled
 from fnqueue.security.policy import PolicyContext
-from fnqueue.security.principal import Principal, service
+from fnqueue.security.principal import Principal
 from fnqueue.task.options import Backoff
 from fnqueue.task.task import Task
 
@@ -59,6 +59,9 @@ class Admitter:
         end = look_back(delivery, task, self.powers)
         if end is not None:
             raise End(end)
+        if task.options.runs_as is not None:
+            self._tell_runs_as(delivery, task)
+            principal = principal.as_service(task.options.runs_as)
         delivery.context = self._context(delivery, task, principal, sealed)
         return Run(delivery, task, args, kwargs, retry)
 
@@ -84,9 +87,6 @@ class Admitter:
             raise End(not_now(delivery, TaskError("PolicyUndecided", decision.reason)))
         if decision.verdict != "allow":
             raise End(self.refused(delivery, "DENIED", decision.reason))
-        if task.options.runs_as is not None:
-            self._tell_runs_as(delivery, task)
-            return service(task.options.runs_as).through(delivery.principal or "")
         return principal
 
     def _tell_runs_as(self, delivery: Delivery, task: Task[Any, Any, Any]) -> None:

@@ -121,6 +121,19 @@ class Principal:
         """The principal of a call that `by`, a task or a service, makes for this one. Keeps the last 32 of `via`."""
         return replace(self, via=(*self.via, by)[-VIA_MAX:])
 
+    def made_for(self, principal: Principal, by: str) -> Principal:
+        """This one, for whom the task `by` makes a call while it runs for `principal`: `via` says how it came to it."""
+        return replace(self, via=(*principal.via, principal.subject, by)[-VIA_MAX:])
+
+    def as_service(self, name: str) -> Principal:
+        """The service that a task runs as for this one: of the same tenant, and with none of its rights."""
+        return Principal(id=name, kind="service", tenant=self.tenant, via=(*self.via, self.subject)[-VIA_MAX:])
+
+    @property
+    def subject(self) -> str:
+        """ "user:42": the kind and the id, as records and the audit have it."""
+        return f"{self.kind}:{self.id}"
+
     @property
     def letter(self) -> Letter:
         """The kind as one letter, as the envelope's header has it."""

@@ -134,6 +134,7 @@ def test_a_tasks_options_and_their_defaults():
         "time_limit_seconds": None,
         "soft_time_limit_seconds": None,
         "once": False,
+        "unique_for_seconds": None,
         "dead_letter": True,
         "at_most_once": False,
         "keep_result_seconds": 86_400,
@@ -161,7 +162,11 @@ def test_a_calls_options_are_all_by_name_and_what_is_not_given_stays():
         "dedupe",
         "retry",
     }
-    assert set(taken) == pinned | {"group_clear"} == {field.name for field in dataclasses.fields(CallOptions)}
+    assert (
+        set(taken)
+        == pinned | {"group_clear", "unique_for_seconds"}
+        == {field.name for field in dataclasses.fields(CallOptions)}
+    )
 
 
 def fields(kind: type) -> set[str]:
