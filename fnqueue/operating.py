@@ -95,7 +95,8 @@ class Operating:
             return
         grant, now = self.grant(asker), self._clock.now()
         until = max(self.expiry(id, expires_at, record), now + REVOKED_FOR_SECONDS)
-        self._tell_revoked("id", id, asker, reason)
+        if grant.operates:  # whoever stops a call of their own is no operator
+            self._tell_revoked("id", id, asker, reason)
         control.revoke("id", id, until=until, grant=grant, operator=grant.operates)
 
     def revoke_root(self, root: str, asker: Principal, *, reason: str = "") -> None:

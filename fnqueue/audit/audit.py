@@ -35,6 +35,7 @@ class Audit:
     def __init__(self, clock: Clock, files: Files | None = None, links: Links | None = None) -> None:
         self._clock, self._files, self._links = clock, files, links
         self._lock = forks.ProcessLock()
+        self._linking = forks.ProcessLock()  # apart: who tells never waits for the disk's or the store's yes
         self._lost = 0
         self._complained = float("-inf")
         self._asked: tuple[int, float] | None = None  # which process asked for a link, and when
@@ -69,7 +70,7 @@ class Audit:
         """Let the store know the last line, now. What fails is tried again with the next line."""
         if self._files is None or self._links is None:
             return
-        with self._lock.here():
+        with self._linking.here():
             self._asked = None
             if self._closed:  # the store was let go of: asking it would open it anew
                 return
@@ -122,7 +123,10 @@ class Audit:
         if asked is None:
             timer = threading.Timer(LINK_SECONDS, self.link)
             timer.daemon = True
-            timer.start()
+            try:
+                timer.start()
+            except RuntimeError:  # the interpreter ends, or no thread is to be had
+                self.link()
         elif now - asked[1] > LATE_SECONDS:
             self.link()
 

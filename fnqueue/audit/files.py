@@ -65,8 +65,12 @@ class Files:
             current = self._open
             if current is None or current.pid != os.getpid() or current.n == 0:
                 return None
-            os.fsync(current.fd)
-            return current.chain, current.n, current.prev
+            fd, end = os.dup(current.fd), (current.chain, current.n, current.prev)
+        try:
+            os.fsync(fd)  # others write meanwhile
+        finally:
+            os.close(fd)
+        return end
 
     def close(self) -> None:
         with self._lock.here():

@@ -60,12 +60,12 @@ def read(line: bytes) -> Line | None:
     try:
         fields = json.loads(line.decode("ascii"))
         mac = _MAC.search(line.decode("ascii"), max(0, len(line) - 64))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(fields, dict) or mac is None or mac.end() != len(line):
         return None
     own = [fields.get(name) for name in OWN]
-    if not isinstance(own[0], int) or not all(isinstance(each, str) for each in own[1:]):
+    if type(own[0]) is not int or not all(isinstance(each, str) for each in own[1:]):
         return None
     n, at, what, prev, key, _ = own
     told = {name: value for name, value in fields.items() if name not in OWN}

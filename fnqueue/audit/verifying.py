@@ -16,9 +16,12 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fnqueue.audit import lines
+from fnqueue.audit.files import FILE_BYTES_MAX
 from fnqueue.audit.lines import Line
 from fnqueue.audit.links import KEPT_SECONDS, Holds, Link
 
+#: A file goes on in another long before.
+BYTES_MAX: Final = 4 * FILE_BYTES_MAX
 #: Within so long of a chain's first line its link may be on the way to the store.
 FIRST_MOMENTS: Final = timedelta(seconds=2)
 
@@ -74,12 +77,14 @@ class _Walk:
         self._unproven: list[tuple[str, Line]] = []  # by keys of no worth now, until a later line vouches for them
 
     def walk(self, files: list[int], links: Mapping[str, Link | None] | None, now: datetime) -> None:
-        for number in range(1, max(files) + 1):
-            if number in files:
-                self._file(number, last=number == max(files))
-            else:
-                self._fault(number, "is missing")
+        before = 0
+        for number in sorted(files):
+            if number > before + 1:
+                gap = "" if number == before + 2 else f", and so are those up to {number - 1:04d}"
+                self._fault(before + 1, f"is missing{gap}")
                 self._n, self._prev = None, "?"
+            self._file(number, last=number == max(files))
+            before = number
         if links is not None:
             self._compare(links, now)
         self._tell_unproven("unknown", self._report.faults, "not in the key ring, so nobody can say whether it is true")
@@ -104,7 +109,9 @@ class _Walk:
 
     def _file(self, number: int, *, last: bool) -> None:
         with open(os.path.join(self._folder, self._name(number)), "rb") as file:
-            *whole, rest = file.read().split(b"\n")
+            *whole, rest = file.read(BYTES_MAX + 1).split(b"\n")
+        if sum(map(len, whole)) + len(rest) > BYTES_MAX - len(whole):
+            self._fault(number, f"has more than {BYTES_MAX:,} bytes, which no file of ours has")
         if not whole and not rest:
             self._fault(number, "is empty")
         for index, text in enumerate(whole, 1):

@@ -30,6 +30,8 @@ AnyTask = Task[Any, Any, Any]
 COLOURS: dict[str | None, str] = {"allow": "green", "deny": "red", "skip": "yellow", "error": "magenta"}
 SAID: dict[Phase, str] = {"defer": "at defer", "execute": "before the run"}
 
+_COLUMNS = ("task", "policy", "open", "read", "operate", "runs_as", "where")
+
 _json = click.option("--json", "json_", is_flag=True, help="As JSON.")
 
 
@@ -55,8 +57,11 @@ def list_(ctx: click.Context, only_open: bool, json_: bool) -> None:
         screen.as_json(shown)
         return
     screen.table(
-        ["TASK", "POLICY", "OPEN", "READ", "RUNS AS", "WHERE"],
-        [[row["task"], row["policy"], row["open"] or "-", row["read"], row["runs_as"], row["where"]] for row in shown],
+        ["TASK", "POLICY", "OPEN", "READ", "OPERATE", "RUNS AS", "WHERE"],
+        [
+            [row[name] or "-" for name in ("task", "policy", "open", "read", "operate", "runs_as", "where")]
+            for row in shown
+        ],
         empty="no task is open to anybody" if only_open else "no task is registered",
         colour=lambda row: None if row[2] == "-" else "yellow",
     )
@@ -71,6 +76,7 @@ def _row(runtime: Runtime, task: AnyTask) -> dict[str, Any]:
         "policy": "none" if unset else repr(holds) + ("" if task.policy is not None else " (default)"),
         "open": "unset" if unset else "public" if lets_anybody(holds) else None,
         "read": repr(task.options.read) if task.options.read is not None else "-",
+        "operate": repr(task.options.operate) if task.options.operate is not None else "-",
         "runs_as": task.options.runs_as or "-",
         "where": task.where,
     }

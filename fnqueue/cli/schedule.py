@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +16,7 @@ from fnqueue.cli import screen
 from fnqueue.cli.context import find_application
 from fnqueue.cli.discovery import Application
 from fnqueue.cli.faults import Fault, reported
+from fnqueue.cli.operator import operator, reason_option
 from fnqueue.clock import to_datetime
 from fnqueue.errors import ExpressionInvalid, OptionInvalid, StoreMissing
 from fnqueue.observe import logs
@@ -113,43 +113,46 @@ def preview(expression: str, timezone: str, count: int) -> None:
 
 @schedule.command()
 @click.argument("name")
+@reason_option
 @click.pass_context
 @reported
-def pause(ctx: click.Context, name: str) -> None:
+def pause(ctx: click.Context, name: str, reason: str) -> None:
     """Let no time fire until `resume`."""
-    _changed(ctx, name, lambda book: book.pause(name), "paused")
+    _changed(_on_record(ctx, "pause", name, reason).pause(name), "paused")
 
 
 @schedule.command()
 @click.argument("name")
+@reason_option
 @click.pass_context
 @reported
-def resume(ctx: click.Context, name: str) -> None:
+def resume(ctx: click.Context, name: str, reason: str) -> None:
     """Go on with the first time from now; what was missed stays missed."""
-    _changed(ctx, name, lambda book: book.resume(name), "resumed")
+    _changed(_on_record(ctx, "resume", name, reason).resume(name), "resumed")
 
 
 @schedule.command()
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@reason_option
 @click.pass_context
 @reported
-def delete(ctx: click.Context, name: str, yes: bool) -> None:
+def delete(ctx: click.Context, name: str, yes: bool, reason: str) -> None:
     """Remove it from the store. What code says comes back with the next worker that starts."""
-    book = _book(ctx)
-    found = book.get(name)
+    found = _book(ctx).get(name)
     screen.confirm_name(f"the schedule {name!r} ({found.description}) of {found.task} is deleted", name, yes=yes)
-    book.delete(name)
+    _on_record(ctx, "delete", name, reason).delete(name)
     click.echo(f"{name}: deleted")
 
 
 @schedule.command("run-now")
 @click.argument("name")
+@reason_option
 @click.pass_context
 @reported
-def run_now(ctx: click.Context, name: str) -> None:
+def run_now(ctx: click.Context, name: str, reason: str) -> None:
     """Make its call now, besides its times. Prints the call's id."""
-    click.echo(_book(ctx).run_now(name))
+    click.echo(_on_record(ctx, "run now", name, reason).run_now(name))
 
 
 def _env(name: str, text: str) -> dict[str, Any]:
@@ -299,9 +302,18 @@ def _book(ctx: click.Context) -> ScheduleBook:
     return ScheduleBook(lambda: runtime)
 
 
-def _changed(ctx: click.Context, name: str, change: Callable[[ScheduleBook], Scheduled], what: str) -> None:
-    found = change(_book(ctx))
-    click.echo(f"{name}: {what}" + (f", next at {_moment(found.next_at)}" if found.state == "ENABLED" else ""))
+def _on_record(ctx: click.Context, action: str, name: str, reason: str) -> ScheduleBook:
+    """Raises UnknownSchedule, AuditUnwritable: then nothing is done."""
+    runtime = _application(ctx)
+    book = ScheduleBook(lambda: runtime)
+    task = book.get(name).task
+    with operator(runtime, None, reason) as by:
+        by.record(f"schedule {action}", f"schedule {action} {name}", schedule=name, task=task)
+    return book
+
+
+def _changed(found: Scheduled, what: str) -> None:
+    click.echo(f"{found.name}: {what}" + (f", next at {_moment(found.next_at)}" if found.state == "ENABLED" else ""))
 
 
 def _facts(found: Scheduled) -> list[tuple[str, str]]:

@@ -184,6 +184,40 @@ def test_the_store_learns_of_the_last_line_within_a_second_and_no_caller_waits(p
     assert link.n == 3
 
 
+def test_who_tells_does_not_wait_for_a_store_that_is_slow(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    audit = place.process()
+    audit.tell("denied", None, {"number": 1})
+    inside, go = threading.Event(), threading.Event()
+    keep = audit._links.put  # type: ignore[union-attr]
+
+    def slow(*end: Any) -> None:
+        inside.set()
+        assert go.wait(10)
+        keep(*end)
+
+    monkeypatch.setattr(audit._links, "put", slow)
+    linking = threading.Thread(target=audit.link)
+    linking.start()
+    assert inside.wait(5)
+    telling = threading.Thread(target=lambda: audit.tell("denied", None, {"number": 2}))
+    telling.start()
+    telling.join(5)
+    assert not telling.is_alive()
+    go.set()
+    linking.join(10)
+    audit.close()
+    assert (place.verified().lines, place.faults()) == (3, [])
+
+
+def test_where_no_thread_is_to_be_had_the_store_is_told_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(timer: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(audit_module.threading.Timer, "start", none)
+    place.process().tell("denied", None, {})
+    assert [link.n for link in place.links().all().values() if link] == [2]
+
+
 def test_where_no_thread_comes_to_it_the_next_who_tells_lets_the_store_know(place: Place, monkeypatch) -> None:
     monkeypatch.setattr(audit_module.threading.Timer, "start", lambda self: None)  # as under uWSGI without threads
     audit = place.process()
@@ -387,6 +421,19 @@ def test_a_missing_file_of_a_chain_and_a_missing_chain_are_found(place: Place, w
     assert any("it was cut" in fault for fault in place.faults())
     written.unlink()
     assert any(f"{written.name[:-11]}: its files are missing, with 7 lines" in fault for fault in place.faults())
+
+
+def test_files_that_somebody_put_there_neither_hold_verify_up_nor_fill_the_memory(
+    place: Place, written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = written.name[:-11]
+    (place.folder / f"{chain}.999999.jsonl").write_bytes(b"[" * 100_000 + b"\n" + b"\xff\xfe\n\n{}\n[]\n7\n")
+    faults = place.faults()
+    assert f"{chain}.0002.jsonl: is missing, and so are those up to 999998" in faults
+    assert len(faults) < 10
+    monkeypatch.setattr("fnqueue.audit.verifying.BYTES_MAX", 2000)
+    (place.folder / f"{chain}.0002.jsonl").write_bytes(b"x" * 100_000)
+    assert any("has more than 2,000 bytes" in fault for fault in place.faults())
 
 
 def test_a_file_in_the_place_of_another_is_found(place: Place, written: Path) -> None:

@@ -284,6 +284,31 @@ def test_what_is_not_expired_or_not_ours_is_not_released(fnqueue, bank, dead):
     }
 
 
+# ---------------------------------------------------------------- what else operators do
+
+
+def test_a_hand_on_a_schedule_and_a_purge_are_on_record(fnqueue, bank):
+    bank.fn.schedule("rate(1 hour)", name="hourly", args=("x",))(bank.note)
+    bank.fn.schedules.sync()
+    for command in (
+        ["schedule", "pause", "hourly", "--reason", "the bank is closed"],
+        ["schedule", "resume", "hourly"],
+        ["schedule", "run-now", "hourly"],
+        ["queues", "purge", "default", "--yes", "--reason", "rubbish"],
+        ["schedule", "delete", "hourly", "--yes"],
+    ):
+        done = fnqueue(*command)
+        assert done.exit_code == 0, done.output
+    assert fnqueue("schedule", "pause", "nowhere").exit_code == 1
+    assert [(line["action"], line["reason"], line.get("schedule")) for line in record("operator")] == [
+        ("schedule pause", "the bank is closed", "hourly"),
+        ("schedule resume", "", "hourly"),
+        ("schedule run now", "", "hourly"),
+        ("purge", "rubbish", None),
+        ("schedule delete", "", "hourly"),
+    ]
+
+
 # ---------------------------------------------------------------- the audit's own commands
 
 

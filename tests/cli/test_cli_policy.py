@@ -45,10 +45,10 @@ def test_the_policies_are_listed_and_those_that_are_open_say_why(fnqueue, projec
     done = fnqueue("policy", "list", "--app", "shop")
     assert done.exit_code == 0, done.output
     lines = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines()]
-    assert lines[0] == ["TASK", "POLICY", "OPEN", "READ", "RUNS AS", "WHERE"]
-    assert ["shop.hello", "public", "public", "-", "-", "shop.py:20"] in lines
-    assert ["shop.ping", "none", "unset", "-", "-", "shop.py:23"] in lines
-    assert [line[4] for line in lines if line[0] == "shop.refund"] == ["billing"]
+    assert lines[0] == ["TASK", "POLICY", "OPEN", "READ", "OPERATE", "RUNS AS", "WHERE"]
+    assert ["shop.hello", "public", "public", "-", "-", "-", "shop.py:20"] in lines
+    assert ["shop.ping", "none", "unset", "-", "-", "-", "shop.py:23"] in lines
+    assert [line[5] for line in lines if line[0] == "shop.refund"] == ["billing"]
     rows = json.loads(fnqueue("policy", "list", "--open", "--json", "--app", "shop").stdout)
     assert [(row["task"], row["open"]) for row in rows] == [("shop.hello", "public"), ("shop.ping", "unset")]
 
