@@ -6,6 +6,8 @@ Sections 1 and W1 to W13 of EventBridge Scheduler's specification sheet. Paths a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, unquote
 
@@ -40,30 +42,33 @@ class Problem(Exception):
 
 
 class Route(NamedTuple):
-    """`named`: the member that the path ends with. `query`: parameter -> member, where the names differ."""
+    """`named`: the member that the path ends with. `query`: parameter -> member; others are not looked at."""
 
     operation: str
     members: type[m.Members]
     named: str | None = None
-    query: dict[str, str] = {}  # noqa: RUF012
+    query: Mapping[str, str] = MappingProxyType({})
     has_body: bool = False
 
 
-_GROUP = {"groupName": "GroupName", "clientToken": "ClientToken"}
+_PAGE: Final = {name: name for name in ("NamePrefix", "MaxResults", "NextToken")}
+_SCHEDULES: Final = {"ScheduleGroup": "GroupName", "State": "State", **_PAGE}  # [W5]
+_TOKEN: Final = {"clientToken": "ClientToken"}
+_GROUP: Final = {"groupName": "GroupName"}
 #: (method, first part of the path, whether there is more of it)
 ROUTES: Final[dict[tuple[str, str, bool], Route]] = {
     ("POST", "schedules", True): Route("CreateSchedule", m.PutSchedule, "Name", has_body=True),
     ("PUT", "schedules", True): Route("UpdateSchedule", m.PutSchedule, "Name", has_body=True),
     ("GET", "schedules", True): Route("GetSchedule", m.OfSchedule, "Name", _GROUP),
-    ("DELETE", "schedules", True): Route("DeleteSchedule", m.OfSchedule, "Name", _GROUP),
-    ("GET", "schedules", False): Route("ListSchedules", m.ListSchedules, None, {"ScheduleGroup": "GroupName"}),  # [W5]
+    ("DELETE", "schedules", True): Route("DeleteSchedule", m.OfSchedule, "Name", {**_GROUP, **_TOKEN}),
+    ("GET", "schedules", False): Route("ListSchedules", m.ListSchedules, None, _SCHEDULES),
     ("POST", "schedule-groups", True): Route("CreateScheduleGroup", m.CreateScheduleGroup, "Name", has_body=True),
     ("GET", "schedule-groups", True): Route("GetScheduleGroup", m.OfScheduleGroup, "Name"),
-    ("DELETE", "schedule-groups", True): Route("DeleteScheduleGroup", m.OfScheduleGroup, "Name", _GROUP),
-    ("GET", "schedule-groups", False): Route("ListScheduleGroups", m.ListScheduleGroups),
+    ("DELETE", "schedule-groups", True): Route("DeleteScheduleGroup", m.OfScheduleGroup, "Name", _TOKEN),
+    ("GET", "schedule-groups", False): Route("ListScheduleGroups", m.ListScheduleGroups, None, _PAGE),
     ("GET", "tags", True): Route("ListTagsForResource", m.OfResource, "ResourceArn"),
     ("POST", "tags", True): Route("TagResource", m.TagResource, "ResourceArn", has_body=True),
-    ("DELETE", "tags", True): Route("UntagResource", m.UntagResource, "ResourceArn"),
+    ("DELETE", "tags", True): Route("UntagResource", m.UntagResource, "ResourceArn", {"TagKeys": "TagKeys"}),
 }
 _PLACES: Final = frozenset(f"/{first}" for _, first, _ in ROUTES)
 _LISTS: Final = frozenset({"TagKeys"})
@@ -99,8 +104,8 @@ def _members(route: Route, request: Request) -> m.Members:
     )
     asked: dict[str, Any] = {}
     for name, values in given.items():
-        member = route.query.get(name, name)
-        asked[member] = values if member in _LISTS else values[-1]
+        if name in route.query:
+            asked[route.query[name]] = values if name in _LISTS else values[-1]
     return msgspec.convert(asked, type=route.members, strict=False)
 
 

@@ -38,6 +38,25 @@ def test_bare_requests_are_those_of_the_sheet(emulator_endpoint: str, make: Make
     assert (gone.status, gone.json) == (200, {})
 
 
+@row("W4", "W5")
+def test_a_query_is_read_by_the_names_of_its_operation_only(
+    emulator_endpoint: str, scheduler: Any, make: Maker, account: str
+) -> None:
+    scheduler.create_schedule_group(Name="g")
+    make(Name="a")
+    make(Name="b", GroupName="g")
+
+    def names(query: str) -> list[str]:
+        answer = rest(emulator_endpoint, "GET", f"/schedules?{query}", account=account)
+        return [each["Name"] for each in answer.json["Schedules"]]
+
+    assert names("ScheduleGroup=g") == ["b"]
+    assert names("GroupName=g") == names("groupName=g") == names("x=y") == ["a", "b"]
+    assert rest(emulator_endpoint, "DELETE", "/schedules/b?GroupName=g", account=account).status == 404
+    assert rest(emulator_endpoint, "DELETE", "/schedules/b?groupName=g&Name=a", account=account).status == 200
+    assert names("") == ["a"]
+
+
 def test_without_a_signature_the_path_says_whose_it_is(emulator_endpoint: str, sqs: Any) -> None:
     for path, name in (("/schedules", "Schedules"), ("/schedule-groups?MaxResults=1", "ScheduleGroups")):
         assert name in http_call(emulator_endpoint, "GET", path).json
