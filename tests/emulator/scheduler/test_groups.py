@@ -9,7 +9,7 @@ import pytest
 
 from fnqueue.errors import BrokerRefused
 from fnqueue.schedule.service import members as m
-from tests.emulator.clients import client, refused, row
+from tests.emulator.clients import client, http_call, refused, row, take
 from tests.emulator.scheduler.words import Maker, rest
 from tests.schedule.service.world import PLACE, World
 from tests.servers import EmulatorProcess
@@ -126,4 +126,19 @@ def test_only_strict_counts_the_groups(tmp_path: Path) -> None:
         scheduler.create_schedule_group(Name=f"g{number}")
     error = refused(scheduler.create_schedule_group, Name="more")
     assert (error.code, error.status) == ("ServiceQuotaExceededException", 402)
+    server.end()
+
+
+def test_after_a_reset_no_schedule_is_there_and_new_ones_fire() -> None:
+    server = EmulatorProcess(":memory:", "--test-clock")
+    scheduler, sqs = (client(server.endpoint, "1" * 12, service=name) for name in ("scheduler", "sqs"))
+    make = Maker(scheduler, "1" * 12)
+    make(GroupName="default", Name="old")
+    scheduler.create_schedule_group(Name="g")
+    assert http_call(server.endpoint, "POST", "/_reset").status == 200
+    assert scheduler.list_schedules()["Schedules"] == []
+    assert [each["Name"] for each in scheduler.list_schedule_groups()["ScheduleGroups"]] == ["default"]
+    url = sqs.create_queue(QueueName="orders")["QueueUrl"]
+    make(Name="new", Target={"Input": "new"})
+    assert [each["Body"] for each in take(sqs, url, WaitTimeSeconds=10)] == ["new"]
     server.end()

@@ -117,7 +117,7 @@ def test_a_change_between_a_time_and_its_tick_does_not_lose_it_nor_repeat_it(wor
     world.update("rate(10 minutes)", name="start", description="new", start_date=float(BEGIN))
     world.turn(0)
     assert world.bodies() == times("00:00:00") * 3
-    world.clock.advance(seconds=600)
+    world.clock.advance(seconds=600.25)
     world.update("cron(0/10 * * * ? *)", name="cron", description="new")
     world.turn(0)
     world.update("cron(0/10 * * * ? *)", name="cron", description="newer")

@@ -97,6 +97,13 @@ def test_it_is_given_up_at_its_age(world: BusyWorld) -> None:
     assert attributes["EXHAUSTED_RETRY_CONDITION"] == "MaximumEventAgeInSeconds"
 
 
+def test_its_age_is_counted_from_its_moment_in_a_flexible_window(world: BusyWorld) -> None:
+    world.queues.times = 3
+    world.make("at(2026-01-01T00:00:00)", minutes=1440, target=target(age=60))
+    run(world, 86_400)
+    assert world.bodies() == ["4 2026-01-01T00:00:00Z"]
+
+
 @row("G8")
 def test_the_default_policy_ends_after_a_day(world: BusyWorld) -> None:
     world.queues.times = 999
