@@ -82,6 +82,15 @@ def test_what_is_no_operation_is_not_found(emulator_endpoint: str, method: str, 
     )  # fmt: skip
 
 
+@row("W8")
+def test_a_path_is_taken_apart_before_it_is_decoded(emulator_endpoint: str, make: Maker, account: str) -> None:
+    make(Name="a")
+    assert rest(emulator_endpoint, "GET", "/schedules/%61", account=account).json["Name"] == "a"
+    for path in ("/schedules%2Fa", "/schedules/%2561"):
+        answer = rest(emulator_endpoint, "GET", path, account=account)
+        assert answer.headers["x-amzn-errortype"] in ("UnknownOperationException", "ValidationException")
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -212,6 +212,17 @@ def test_pages_have_each_once_and_a_token_that_is_none_is_refused(scheduler: Any
     assert "at 'maxResults' failed" in refused(scheduler.list_schedules, MaxResults=101).text
 
 
+@row("W5", "S13")
+def test_pages_go_through_all_groups(scheduler: Any, make: Maker) -> None:
+    made = [("default", "z"), ("g", "a"), ("g", "m"), ("h", "a"), ("h", "b")]
+    for group, name in reversed(made):
+        if group != "default" and name in ("b", "m"):
+            scheduler.create_schedule_group(Name=group)
+        make(Name=name, GroupName=group)
+    pages = scheduler.get_paginator("list_schedules").paginate(PaginationConfig={"PageSize": 2})
+    assert [(each["GroupName"], each["Name"]) for page in pages for each in page["Schedules"]] == made
+
+
 # ------------------------------------------------------------------ what is refused
 
 
