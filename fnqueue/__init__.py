@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 #: Where each public name lives.
 _HOMES = {
     "fnqueue.app": "FnQueue",
+    "fnqueue.codec.secret": "Secret",
     "fnqueue.context": "TaskContext current_task",
     "fnqueue.errors": (
         "ArgumentError DeadLetter FnQueueError NotYetSent PolicyDenied ResultTimeout RetryLater "
@@ -31,6 +32,7 @@ __all__ = [
     "FnQueue",
     "Task",
     "Signature",
+    "Secret",
     "Backoff",
     # what defer gives back
     "Handle",

@@ -1,4 +1,5 @@
 from fnqueue.app import FnQueue
+from fnqueue.codec.secret import Secret
 from fnqueue.context import TaskContext, current_task
 from fnqueue.errors import (
     ArgumentError,
@@ -31,6 +32,7 @@ __all__ = [
     "FnQueue",
     "Task",
     "Signature",
+    "Secret",
     "Backoff",
     # what defer gives back
     "Handle",

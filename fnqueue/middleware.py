@@ -16,7 +16,7 @@ from fnqueue.outcome import Outcome
 from fnqueue.security.principal import Principal
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class OutgoingCall:
     """A call after its policy allowed it and before it is sealed. `baggage` travels sealed to `context.baggage`."""
 
@@ -27,6 +27,10 @@ class OutgoingCall:
     principal: Principal
     baggage: dict[str, str] = field(default_factory=dict)
     traceparent: str | None = None
+
+    def __repr__(self) -> str:
+        count = len(self.args) + len(self.kwargs)
+        return f"<OutgoingCall of {self.task}, {count} arguments, to {self.queue} for {self.principal.kind}>"
 
 
 SendNext = Callable[[OutgoingCall], Any]

@@ -21,6 +21,9 @@ class Succeeded(msgspec.Struct, frozen=True):
     value: bytes
     elsewhere: Reference | None = None
 
+    def __repr__(self) -> str:
+        return "<Succeeded>"  # and nothing of what it returned
+
 
 class Rescheduled(msgspec.Struct, frozen=True):
     """It runs again in `delay_seconds`. `counts`: as an attempt (a snooze does not)."""

@@ -25,6 +25,7 @@ import msgspec
 
 from fnqueue import forks
 from fnqueue.codec.leaves import Leaves, strip
+from fnqueue.codec.secret import Secret
 from fnqueue.codec.shapes import is_pydantic
 from fnqueue.codec.tags import Unfit
 
@@ -33,6 +34,7 @@ EVERYTHING: frozenset[type] = frozenset(
     {
         *(str, int, float, bool, type(None), list, dict, tuple, set, frozenset),
         *(bytes, datetime, date, time, timedelta, Decimal, UUID),
+        Secret,
     }
 )
 _ONE_TYPE: dict[Any, frozenset[type]] = {kind: frozenset({kind}) for kind in EVERYTHING - {list, dict, tuple}} | {
@@ -81,7 +83,10 @@ class Spec(msgspec.Struct, frozen=True):
         for target in self.targets:
             try:
                 made = msgspec.convert(
-                    value, target, builtin_types=_NO_TEXT_FOR_BYTES if natural else _STRICT, dec_hook=_make
+                    value,
+                    target,
+                    builtin_types=_NO_TEXT_FOR_BYTES if natural else _STRICT,
+                    dec_hook=_make_natural if natural else _make,
                 )
             except msgspec.ValidationError as caught:
                 error = caught
@@ -95,8 +100,12 @@ class Spec(msgspec.Struct, frozen=True):
     def _words(self, value: Any, error: msgspec.ValidationError | None, place: str) -> str:
         reason, _, path = str(error).partition(" - at `$") if error is not None else ("", "", "")
         if error is None or (not path and _says_type(reason)):
-            return f"expects {self.text}, got {type(value).__name__}"
+            hint = ": wrap it, as fnqueue.Secret(value)" if type(value) is not Secret and self._wants_secret() else ""
+            return f"expects {self.text}, got {type(value).__name__}{hint}"
         return f"expects {self.text}: {_safe(reason)}" + (f" at {place}{path[:-1]}" if path else "")
+
+    def _wants_secret(self) -> bool:
+        return Secret in self.exact or any(typing.get_origin(target) is Secret for target in self.targets)
 
 
 def compile_annotation(annotation: Any) -> Spec:
@@ -178,13 +187,33 @@ def _unsupported(target: Any) -> str | None:
     return None
 
 
-def _make(kind: type, value: Any) -> Any:
-    """msgspec asks for a class that is not its own: a pydantic model."""
+def _make_natural(kind: Any, value: Any) -> Any:
+    """The same at the worker, where a message may have been sent before the annotation said Secret."""
+    if (typing.get_origin(kind) or kind) is Secret:
+        return _secret(kind, value, _NO_TEXT_FOR_BYTES, _make_natural)
+    return _make(kind, value)
+
+
+def _secret(kind: Any, value: Any, builtin_types: tuple[type, ...], hook: Any) -> Secret[Any]:
+    held = value.get_secret_value() if type(value) is Secret else value
+    (inner,) = typing.get_args(kind) or (Any,)
+    try:
+        return Secret(msgspec.convert(held, inner, builtin_types=builtin_types, dec_hook=hook))
+    except msgspec.ValidationError:  # which may quote it
+        raise ValueError("Expected another kind of value in the Secret") from None
+
+
+def _make(kind: Any, value: Any) -> Any:
+    """msgspec asks for a class that is not its own: a pydantic model, a Secret."""
+    if (typing.get_origin(kind) or kind) is Secret:
+        if type(value) is not Secret:
+            raise ValueError(f"Expected `Secret`, got `{type(value).__name__}`")
+        return _secret(kind, value, _STRICT, _make)
     if is_pydantic(kind):
         if type(value) is kind:
             return value
         try:
-            return kind.model_validate(value)  # type: ignore[attr-defined]
+            return kind.model_validate(value)
         except Exception:  # its text quotes the values
             raise ValueError(f"does not fit the model {kind.__name__}") from None
     raise ValueError(f"{kind.__name__} cannot be made from a message")

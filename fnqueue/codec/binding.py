@@ -43,6 +43,7 @@ class Binder:
         """
         plan = self._fitting(args, kwargs)
         walk, specs = Walk(), plan.specs_for(len(args))
+        walk.secrets = True
         out: list[Any] = []
         for value in args:
             kind, spec = type(value), specs[len(out)]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fnqueue.codec.encoding import step
+from fnqueue.codec.secret import Secret
 from fnqueue.codec.tags import (
     AS_IS,
     INTEGER_LIMIT,
@@ -88,6 +89,8 @@ def _tagged(tag: str, value: Any, walk: Walk, depth: int) -> Any:
             raise Unfit(f"is tagged {tag} and is none") from None
     if tag == "$dict" and type(value) is dict:
         return _dict(value, walk, depth)
+    if tag == "$secret":
+        return Secret(decode(value.get_secret_value() if type(value) is Secret else value, walk, depth))
     holder = _HOLDERS.get(tag)
     if holder is None or type(value) is not list:
         raise Unfit("is tagged with what this version does not know")

@@ -17,6 +17,7 @@ import msgspec
 
 from fnqueue.codec.proxies import unwrap
 from fnqueue.codec.refusals import is_foreign_scalar, refusal
+from fnqueue.codec.secret import Secret, reveal
 from fnqueue.codec.shapes import fields_of
 from fnqueue.codec.tags import (
     AS_IS,
@@ -31,7 +32,7 @@ from fnqueue.codec.tags import (
 )
 
 _INTEGER_LOW = -INTEGER_LIMIT
-_sort_key = msgspec.json.Encoder().encode
+_sort_key = msgspec.json.Encoder(enc_hook=reveal).encode
 
 
 def encode(value: Any, walk: Walk, depth: int = 0) -> Any:
@@ -129,7 +130,15 @@ def _set(values: Any, walk: Walk, depth: int) -> list[Any]:
     return sorted(_items(values, walk, depth), key=_sort_key)
 
 
+def _secret(value: Secret[Any], walk: Walk, depth: int) -> Any:
+    if not walk.secrets:
+        raise Unfit("is a Secret, which travels only in the arguments of a call: load it in the task")
+    # Still hidden: what is on its way to be sealed stands in the locals of every traceback.
+    return {"$secret": Secret(encode(value.get_secret_value(), walk, depth))}
+
+
 _HOLDERS: dict[type, Callable[[Any, Walk, int], Any]] = {
+    Secret: _secret,
     tuple: lambda value, walk, depth: {"$tuple": _items(value, walk, depth)},
     set: lambda value, walk, depth: {"$set": _set(value, walk, depth)},
     frozenset: lambda value, walk, depth: {"$frozenset": _set(value, walk, depth)},

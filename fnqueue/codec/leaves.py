@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 from fnqueue.codec.refusals import article
+from fnqueue.codec.secret import Secret
 from fnqueue.codec.shapes import has_fields, is_pydantic, is_record
 
 _SIMPLE = frozenset(
@@ -23,6 +24,7 @@ _SIMPLE = frozenset(
         *(Any, object, None, type(None), Parameter.empty, msgspec.UnsetType, ...),
         *(str, int, float, bool, bytes, datetime, date, time, timedelta, Decimal, UUID),
         *(tuple, set, frozenset, abc.Set, abc.MutableSet),
+        *(Secret,),
         *(abc.Hashable, abc.Sized, abc.Iterable, abc.Container, abc.Collection, abc.Reversible),
     }
 )

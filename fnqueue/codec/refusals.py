@@ -158,6 +158,12 @@ def _web(value: Any) -> str | None:
     return None
 
 
+def _foreign_secret(value: Any) -> str | None:
+    if not hasattr(type(value), "get_secret_value"):
+        return None
+    return f"is {_a(value)}: pass fnqueue.Secret(x.get_secret_value()), and annotate the parameter with Secret[...]"
+
+
 def _lock(value: Any) -> str | None:
     if type(value).__module__ in ("_thread", "threading", "asyncio.locks"):
         return f"is {_a(value)}, which guards this process only: take it in the task"
@@ -171,6 +177,7 @@ def _error(value: Any) -> str | None:
 #: The first that has words wins: a Django model has fields too, an Enum may be a str.
 _IN_ORDER: tuple[Callable[[Any], str | None], ...] = (
     _code,
+    _foreign_secret,
     _record,
     _records,
     _enum,

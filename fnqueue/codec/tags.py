@@ -5,7 +5,7 @@ A tag is an object with exactly one key, which begins with "$":
     {"$datetime": "2026-11-01T09:00:00+01:00[Europe/Berlin]"}     the zone only where it is a ZoneInfo
     {"$date": "2026-11-01"}   {"$time": "09:00:00"}   {"$timedelta": 1500000}         microseconds
     {"$decimal": "19.90"}     {"$uuid": "..."}        {"$bytes": "base64"}
-    {"$tuple": [...]}         {"$set": [...]}         {"$frozenset": [...]}
+    {"$tuple": [...]}         {"$set": [...]}         {"$frozenset": [...]}       {"$secret": ...}
     {"$dict": {"$date": 1}}   an object of the user's that looks like a tag
 
 So a user's object can never be taken for a tag, and a tag that is not in this table is refused. This file
@@ -184,6 +184,8 @@ class Walk:
     nodes_max = quotas.ARGUMENT_NODES_MAX
     #: Classes that the annotation names: their instances travel as their fields.
     named: frozenset[type] = frozenset()
+    #: Whether a Secret may travel: in calls, which are sealed and end.
+    secrets = False
     #: Whether one did.
     used_named = False
     #: Whether what was written must be decoded to be what it was.

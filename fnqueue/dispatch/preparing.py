@@ -191,27 +191,26 @@ class Preparer:
         blobs = self._powers.blobs
         # What travels beside the body counts too: the generation, and its name and type.
         limit = min(self._powers.max_body_bytes, self._powers.broker.max_body_bytes) - 16
+        size = 0
         try:
             body = seal(**about, room=None if blobs is None else limit)
-        except TooLong:
-            pass
+        except TooLong as error:
+            size = error.size
         else:
             if len(body) <= limit:
                 return body, None
             if blobs is None:
                 raise _too_large(task, len(body), limit + 16, call, OFF)
+        if size > quotas.BLOB_BYTES_MAX:
+            raise _too_large(task, size, quotas.BLOB_BYTES_MAX, call)
         assert blobs is not None
-        return self._offloaded(task, call, about, blobs)
+        return self._offloaded(task, about, blobs)
 
-    def _offloaded(
-        self, task: Task[Any, Any, Any], call: OutgoingCall, about: dict[str, Any], blobs: Blobs
-    ) -> tuple[str, Blob]:
+    def _offloaded(self, task: Task[Any, Any, Any], about: dict[str, Any], blobs: Blobs) -> tuple[str, Blob]:
         made: list[Blob] = []
         digest = call_digest(task.name, about["sealed"])  # here: it takes as much memory as what is offloaded
 
         def offload(arguments: bytes) -> Reference:
-            if len(arguments) > quotas.BLOB_BYTES_MAX:
-                raise _too_large(task, len(arguments), quotas.BLOB_BYTES_MAX, call)
             reference, blob = blobs.seal_call(arguments, digest, expires_at=about["expires_at"])
             made.append(blob)
             return reference

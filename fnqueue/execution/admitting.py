@@ -6,12 +6,13 @@ recorded of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from fnqueue.broker.names import binding
 from fnqueue.clock import to_datetime
+from fnqueue.codec.secret import Secret, masked, secrets_in
 from fnqueue.context import TaskContext
 from fnqueue.errors import ArgumentError, FnQueueError, TaskError
 from fnqueue.events import RanAs
@@ -36,9 +37,13 @@ class Run:
 
     delivery: Delivery
     task: Task[Any, Any, Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    args: tuple[Any, ...] = field(repr=False)
+    kwargs: dict[str, Any] = field(repr=False)
     retry: Backoff
+
+    def secrets(self) -> list[Secret[Any]]:
+        """What must not stand in a text that is recorded. Looked for when there is such a text, and not before."""
+        return secrets_in(self.args, self.kwargs)
 
 
 class Admitter:
@@ -62,8 +67,9 @@ class Admitter:
         if task.options.runs_as is not None:
             self._tell_runs_as(delivery, task)
             principal = principal.as_service(task.options.runs_as)
-        delivery.context = self._context(delivery, task, principal, sealed)
-        return Run(delivery, task, args, kwargs, retry)
+        run = Run(delivery, task, args, kwargs, retry)
+        delivery.context = self._context(run, principal, sealed)
+        return run
 
     def _authorise(
         self, delivery: Delivery, task: Task[Any, Any, Any], signed: Principal, args: Any, kwargs: Any
@@ -99,10 +105,8 @@ class Admitter:
             )
         )
 
-    def _context(
-        self, delivery: Delivery, task: Task[Any, Any, Any], principal: Principal, sealed: dict[str, Any]
-    ) -> TaskContext:
-        powers = self.powers
+    def _context(self, run: Run, principal: Principal, sealed: dict[str, Any]) -> TaskContext:
+        powers, delivery, task = self.powers, run.delivery, run.task
         assert delivery.id is not None
         return TaskContext(
             id=delivery.id,
@@ -114,19 +118,20 @@ class Admitter:
             fence=delivery.fence,
             clock=powers.clock,
             deadline=lambda: delivery.receipt.deadline,
-            report=partial(self._report, delivery) if powers.results is not None and powers.write is not None else None,
+            report=partial(self._report, run) if powers.results is not None and powers.write is not None else None,
             extend=partial(powers.extend, delivery) if powers.extend is not None else None,
             traceparent=delivery.traceparent,
             baggage=sealed.get("bg"),
             root=delivery.root,
         )
 
-    def _report(self, delivery: Delivery, done: float, total: float | None, message: str) -> None:
-        results, record = self.powers.results, delivery.record
+    def _report(self, run: Run, done: float, total: float | None, message: str) -> None:
+        results, delivery, record = self.powers.results, run.delivery, run.delivery.record
         assert results is not None and record is not None and self.powers.write is not None
         if delivery.abandoned or delivery.lost:
             return  # a STARTED after it was given back would look like a crash
-        written = self.powers.write(results.progressed(record, done, total, message))
+        said = masked(str(message), run.secrets()) if message else ""
+        written = self.powers.write(results.progressed(record, done, total, said))
         if written is not None:
             delivery.record = record.changed(version=written.version, state="STARTED", starts=max(1, record.starts))
 

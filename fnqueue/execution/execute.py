@@ -245,7 +245,7 @@ class Executor:
         try:
             return verdict(run, error, self.powers)
         except Exception as worse:  # a property of the task's own exception raised, say
-            return Failed(error_text(worse))
+            return Failed(error_text(worse, run.secrets()))
 
 
 def _leave(delivery: Delivery) -> None:

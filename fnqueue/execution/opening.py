@@ -104,7 +104,7 @@ class Opener:
             raise EnvelopeError("BLOB_MISSING", "its arguments are elsewhere, and FNQUEUE_BLOBS_URL is not set here")
         arguments = blobs.get(msgspec.convert(sealed["bl"], Reference))
         try:
-            return sealed | frame.read_arguments(arguments)
+            return frame.SealedPart(sealed | frame.read_arguments(arguments))
         except frame.Unfit as error:
             raise EnvelopeError("FRAME", str(error)) from None
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Sequence
+from typing import Any
 
+from fnqueue.codec.secret import Secret, masked
 from fnqueue.errors import TaskError
 
 FRAMES_MAX = 50
 _HERE = os.path.dirname(__file__)
 
 
-def error_text(error: BaseException) -> TaskError:
-    """An exception as text. Frames without locals; the chain of causes is left out, its text is in the log."""
+def error_text(error: BaseException, hide: Sequence[Secret[Any]] = ()) -> TaskError:
+    """An exception as text. Frames without locals; the chain of causes is left out, its text is in the log.
+
+    `hide`: secrets whose values are masked in it.
+    """
     frames = tuple(_said(frame.rstrip()) for frame in traceback.format_list(_own_frames(error)))
     try:
         message = str(error)
     except Exception:
         message = "<the exception's own text could not be made>"
-    return TaskError(type(error).__qualname__, _said(message[:10_000]), frames)
+    return TaskError(type(error).__qualname__, _said(masked(message, hide)[:10_000]), frames)
 
 
 def _said(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnqueue.codec.secret import masked
 from fnqueue.errors import DeadLetter, RetryLater, TaskError, TaskRevoked
 from fnqueue.execution.admitting import Run
 from fnqueue.execution.powers import Powers
@@ -14,13 +15,13 @@ def verdict(run: Run, error: BaseException, powers: Powers) -> Outcome:
     if isinstance(error, RetryLater):
         return _later(run, error, powers)
     if isinstance(error, DeadLetter):
-        return DeadLettered(error.reason)
+        return DeadLettered(masked(error.reason, run.secrets()))
     if isinstance(error, TaskRevoked) and delivery.revoked:
         return Refused("REVOKED")
     if isinstance(error, KeyboardInterrupt | SystemExit):
         # Told by user code or by a signal that hit a pool thread: the task did not finish its work.
         error = RuntimeError(f"the task raised {type(error).__name__}")
-    text = error_text(error)
+    text = error_text(error, run.secrets())
     # Crashes are counted apart (max_crashes): they use up no attempt.
     tried = delivery.attempt - (delivery.record.crashes if delivery.record is not None else 0)
     if run.retry.covers(error) and tried <= run.retry.attempts and not options.at_most_once:

@@ -54,6 +54,9 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     delete_after_completion: bool = False
     origin: Literal["code", "put"] = "put"
 
+    def __repr__(self) -> str:
+        return f"<Schedule {self.name} of {self.task}, {self.expression}>"  # no arguments
+
     def checked(self) -> Schedule:
         """Itself. Raises OptionInvalid, ExpressionInvalid."""
         if not isinstance(self.name, str) or not _NAME.match(self.name):

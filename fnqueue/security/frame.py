@@ -11,10 +11,11 @@ Knows nothing of keys, or of what the arguments mean.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 import msgspec
 
+from fnqueue.codec.secret import reveal
 from fnqueue.security import limits
 from fnqueue.security.blobs.reference import Reference
 from fnqueue.security.principal import Letter, WirePrincipal
@@ -59,7 +60,7 @@ class Arguments(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
         return "<Arguments>"
 
 
-_encode: Final = msgspec.json.Encoder().encode
+_encode: Final = msgspec.json.Encoder(enc_hook=reveal).encode
 _decode: Final = msgspec.json.Decoder().decode
 # msgspec learns a Struct at its first use, and crashes the process when two threads are first at once. An import
 # has one thread.
@@ -67,8 +68,30 @@ msgspec.json.Decoder(Sealed)
 _decode_arguments: Final = msgspec.json.Decoder(Arguments).decode
 
 
+class SealedPart(dict[str, Any]):
+    """What was sealed. It stands in the locals of every traceback out of a task, and shows itself in none."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<sealed part>"
+
+
+class Content(bytes):
+    """A frame, which hides in the locals of tracebacks as the sealed part does."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<frame of {len(self)} bytes>"
+
+
 class TooLong(Exception):
-    """The body would not have room for it."""
+    """The body would not have room for it. `size`: of the sealed part as JSON, bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.size = size
 
 
 class Unfit(ValueError):
@@ -104,9 +127,9 @@ def write(
         shaped.args, shaped.kwargs, shaped.bl, mark = [], {}, offload(encoded), _OFFLOADED
         encoded = _encode(shaped)
     if room is not None and len(encoded) // 3 * 4 > room:
-        raise TooLong
+        raise TooLong(len(encoded))
     content = _MARKS[mark] + len(encoded).to_bytes(4, "big") + encoded
-    return content + bytes(-len(content) % _BLOCK)
+    return Content(content + bytes(-len(content) % _BLOCK))
 
 
 def read(frame: bytes, kind: Letter) -> dict[str, Any]:
@@ -129,7 +152,7 @@ def read(frame: bytes, kind: Letter) -> dict[str, Any]:
     _check_kind(shaped, kind)
     if frame[0] == _OFFLOADED or shaped.bl is not None:
         _check_elsewhere(shaped, frame[0])
-    return cast(dict[str, Any], sealed)
+    return SealedPart(sealed)
 
 
 def _check_elsewhere(sealed: Sealed, mark: int) -> None:

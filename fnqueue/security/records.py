@@ -17,6 +17,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from fnqueue.codec.secret import reveal
 from fnqueue.errors import EnvelopeError
 from fnqueue.security.keyring import KeyRecord, KeyRing
 from fnqueue.security.primitives import from_base64, lp, to_base32
@@ -27,7 +28,7 @@ _VERSION: Final = b"\x01"
 _NONCE: Final = slice(9, 33)
 _ZERO: Final = bytes(12)
 _KEY_ID_LENGTH: Final = (8).to_bytes(4, "big")
-_sorted = msgspec.json.Encoder(order="deterministic").encode
+_sorted = msgspec.json.Encoder(enc_hook=reveal, order="deterministic").encode
 
 
 # ------------------------------------------------------------------ sealed records

@@ -99,6 +99,9 @@ class TaskRecord(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 0
     readable: bool = True
 
+    def __repr__(self) -> str:
+        return f"<TaskRecord {self.id} of {self.task}, {self.state}>"
+
     @property
     def final(self) -> bool:
         return self.state in TERMINAL

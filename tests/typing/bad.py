@@ -6,7 +6,7 @@ Never run. Checked line by line by test_typing_examples.py.
 from datetime import date
 from typing import Any
 
-from fnqueue import FnQueue, Handle, TaskContext
+from fnqueue import FnQueue, Handle, Secret, TaskContext
 from fnqueue.policies import role
 
 fn = FnQueue()
@@ -31,6 +31,17 @@ async def fetch(url: str) -> bytes:
 @fn.task(bind=True)
 def bound(context: TaskContext, count: int) -> float:
     return count / 2
+
+
+@fn.task
+def charge(card: Secret[str]) -> None: ...
+
+
+def wrong_secrets() -> None:
+    charge.defer("4111")  # E: arg-type
+    charge.defer(Secret(4111))  # E: arg-type
+    text: str = Secret("4111")  # E: assignment
+    print(text)
 
 
 def not_a_task(number: int) -> int:

@@ -7,7 +7,19 @@ from collections.abc import Coroutine
 from datetime import date
 from typing import Any, assert_type
 
-from fnqueue import Backoff, FnQueue, Handle, PolicyContext, Principal, Result, Signature, State, Task, TaskContext
+from fnqueue import (
+    Backoff,
+    FnQueue,
+    Handle,
+    PolicyContext,
+    Principal,
+    Result,
+    Secret,
+    Signature,
+    State,
+    Task,
+    TaskContext,
+)
 from fnqueue.policies import authenticated, custom, forbid, owns, public, role, scope
 
 fn = FnQueue()
@@ -25,6 +37,17 @@ class Account:
 @custom
 def in_office_hours(ctx: PolicyContext) -> bool:
     return 8 <= ctx.deferred_at.hour < 18
+
+
+@fn.task
+def charge(card: Secret[str], *, pin: Secret[int] | None = None) -> str:
+    assert_type(card.get_secret_value(), str)
+    return card.get_secret_value()[-4:]
+
+
+def pay(number: str) -> None:
+    assert_type(Secret(number), Secret[str])
+    assert_type(charge.defer(Secret(number), pin=Secret(1234)), Handle[str])
 
 
 # ---------------------------------------------------------------- tasks keep their function's parameters
