@@ -21,6 +21,7 @@ import msgspec
 
 from fnqueue.emulator.http import (
     BODY_BYTES_MAX,
+    NO_UPGRADE,
     TOO_LARGE,
     TOO_MANY,
     TOO_SLOW,
@@ -74,6 +75,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, door: Door, server_state: Any, loop: asyncio.AbstractEventLoop) -> None:
         self._door, self._state, self._loop = door, server_state, loop
         self._parser: Any = httptools.HttpRequestParser(self)
+        # What comes behind a request that is the last is not looked at, and is no reason to leave that unanswered.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._transport: Any = None
         self._reads = self._writable = True
         self._url, self._headers = b"", dict[bytes, bytes]()  # of the head that is being read
@@ -106,10 +109,12 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         heads = self._heads
+        if self._parser is None:  # what is answered last is known
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._hang_up(400, "Nothing to upgrade to here.")
+            self._end_after_this()
             return
         except httptools.HttpParserError:
             self._hang_up(400, "Invalid HTTP request received.")
@@ -210,6 +215,19 @@ class Connection(asyncio.Protocol):
         self._body, self._held = b"", 0
 
     # ------------------------------------------------------------------ one after another
+
+    def _end_after_this(self) -> None:
+        """Who offers another protocol, as Java's client does with each request, is answered in this one, unless there
+        is a body: the parser takes that for the other protocol's.
+        """
+        last = self._next[-1] if self._next else self._active
+        self._parser = None
+        if last is None:
+            self._transport.close()
+            return
+        last.keeps_alive = False
+        if last.request.headers.keys() & {b"content-length", b"transfer-encoding"}:
+            last.refuse(NO_UPGRADE)
 
     def _take(self, exchange: Exchange) -> None:
         self._next.append(exchange)

@@ -25,6 +25,7 @@ BODIES_BYTES_MAX = 96 * 1024 * 1024
 
 TOO_LARGE = Refusal("RequestEntityTooLarge", f"The request is longer than {BODY_BYTES_MAX} bytes.")
 TOO_MANY = Refusal("ServiceUnavailable", "Too many large requests at once. Try again.")
+NO_UPGRADE = Refusal("SerializationException", "A request with a body cannot offer a protocol: leave out Upgrade.")
 TOO_SLOW = Refusal("RequestTimeout", "The request was not whole in time.")
 
 

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("httptools")
 
 from fnqueue.emulator.connection import Bounds, Door
-from fnqueue.emulator.http import BODY_BYTES_MAX, Gone, Request, Send, answer
+from fnqueue.emulator.http import BODY_BYTES_MAX, NO_UPGRADE, Gone, Request, Send, answer
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Use = Callable[[Callable[[], Awaitable[Client]], SimpleNamespace], Awaitable[None]]
@@ -94,6 +94,34 @@ def test_who_asks_for_one_answer_only_is_told_that_it_was_the_last(request_: byt
         whole = await reader.read()
         assert b"\r\nconnection: close\r\n" in whole
         assert whole.endswith(b"\r\n\r\nGET /  ")
+
+    serving(use)
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (b"GET /a HTTP/1.1\r\n%b\r\n", b"GET /a  "),
+        (b"POST /a HTTP/1.1\r\n%bContent-Length: 2\r\n\r\nhi", NO_UPGRADE.text.encode()),
+    ],
+)
+def test_who_offers_another_protocol_is_answered_in_this_one_or_told_not_to(request_: bytes, said: bytes) -> None:
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\nUpgrade: h2c\r\n"
+
+    async def use(connect: Any, server: SimpleNamespace) -> None:
+        reader, writer = await connect()
+        writer.write(request_ % offer)
+        assert (await reader.read()).endswith(b"\r\n\r\n" + said)
+
+    serving(use)
+
+
+def test_what_comes_behind_the_last_request_does_not_keep_that_from_its_answer() -> None:
+    async def use(connect: Any, server: SimpleNamespace) -> None:
+        for behind in (b"\r\n", b"x", b"GET / HTTP/1.1\r\n\r\n"):
+            reader, writer = await connect()
+            writer.write(b"POST / HTTP/1.1\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi" + behind)
+            assert (await answered(reader))[1] == b"POST /  hi"
 
     serving(use)
 
