@@ -20,6 +20,7 @@ from fnqueue import FnQueue
 from fnqueue.clock import ManualClock
 from fnqueue.policies import from_schedule
 from fnqueue.schedule import SCHEDULE_NAME, SCHEDULED_TIME, parse
+from fnqueue.scheduling.ticking import LEASE_SECONDS
 from fnqueue.testing import Drain
 from tests.scheduling.mortals import POINTS, Mortals
 
@@ -131,6 +132,34 @@ def test_every_time_of_a_year_takes_effect_once_whoever_ticks_and_whoever_dies(
     within = Counter({each: count for each, count in effects.items() if each[1] < f"{START + YEAR:%Y-%m-%dT%H:%M:%SZ}"})
     assert within - expected == Counter()
     assert expected - within == Counter()
-    for kind in ("dies", "is overtaken", *(["stops"] if FULL else [])):
+    for kind in ("dies", "is overtaken"):
         reached = {where for each, where in mortals.befallen if each == kind}
-        assert reached >= (POINTS if FULL else POINTS - {"before delete", "after delete"}), kind
+        assert reached >= POINTS - {"before delete", "after delete"}, kind
+
+
+@pytest.mark.parametrize("kind", ["dies", "is overtaken", "stops"])
+@pytest.mark.parametrize("deleted", [False, True])
+@pytest.mark.parametrize("point", range(6))
+def test_at_each_single_point_a_time_takes_effect_once_and_the_schedule_goes_on_or_is_gone(
+    fn: FnQueue, clock: ManualClock, drain: Drain, kind: str, deleted: bool, point: int
+) -> None:
+    ran: list[str] = []
+
+    @fn.task(name="note", policy=from_schedule)
+    def note(name: str, time: str) -> None:
+        ran.append(time)
+
+    mortals = Mortals(fn.runtime(), random.Random(point))
+    put(fn, note, "one", "at(2026-01-01T01:00:00)" if deleted else "cron(0 1 * * ? *)", "UTC")
+    clock.advance(hours=1)
+    mortals.tick(kind, point)
+    write = ("claim", "send", "delete" if deleted else "put")[point // 2]
+    assert mortals.befallen[kind, f"{'after' if point % 2 else 'before'} {write}"] == 1
+    clock.advance(seconds=LEASE_SECONDS)
+    mortals.tick()
+    drain()
+    mortals.end()
+    drain()
+    assert ran == ["2026-01-01T01:00:00Z"]
+    left = [each.next_at for each in fn.schedules.list()]
+    assert left == ([] if deleted else [datetime(2026, 1, 2, 1, tzinfo=UTC)])

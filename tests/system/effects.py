@@ -15,6 +15,7 @@ from typing import Any
 
 from fnqueue import Backoff, FnQueue, current_task
 from fnqueue.events import EngineTrouble, MessageRefused, TaskReleased, TaskSucceeded, WorkerStarted
+from fnqueue.policies import from_schedule
 
 fn = FnQueue()
 _LOG = os.environ.get("EFFECTS_LOG")
@@ -75,6 +76,11 @@ def step(group: str, n: int, fails: bool) -> None:
         raise OSError("not yet")
     time.sleep(0.02)
     note("stepped", f"{group}:{n}", current_task.attempt)
+
+
+@fn.task(name="scheduled", policy=from_schedule)
+def scheduled(schedule: str, at: str) -> None:
+    note("scheduled", schedule, at)
 
 
 @fn.task(name="until", bind=True)

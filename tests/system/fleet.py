@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,7 +58,7 @@ class Fleet:
 
     # ---------------------------------------------------------------- processes
 
-    def start(self, **settings: str) -> subprocess.Popen[bytes]:
+    def start(self, *, program: Sequence[str] = WORKER, **settings: str) -> subprocess.Popen[bytes]:
         """One more worker. `settings`: FNQUEUE_ names, in lower case, of this one."""
         assert self.fn is not None  # the keys are there before the worker looks for them
         environment = {name: value for name, value in os.environ.items() if not name.startswith("FNQUEUE_")}
@@ -67,7 +67,7 @@ class Fleet:
         environment.setdefault("AWS_ACCESS_KEY_ID", "x")
         environment.setdefault("AWS_SECRET_ACCESS_KEY", "x")
         with open(self.folder / "workers.log", "ab") as output:
-            worker = subprocess.Popen(WORKER, cwd=self.folder, env=environment, stdout=output, stderr=output)
+            worker = subprocess.Popen(program, cwd=self.folder, env=environment, stdout=output, stderr=output)
         self.workers.append(worker)
         return worker
 
