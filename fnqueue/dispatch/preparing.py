@@ -49,11 +49,13 @@ class Preparer:
     ) -> Prepared:
         """Everything but the send. `hint` is said when a policy denies and nobody is logged in."""
         wire = self._check(task, args, kwargs)
-        self._authorise(task, args, kwargs, principal, hint)
+        # One moment for policy and seal: a login that is fresh now must be so at the run, however long this takes.
+        now = self._powers.clock.now() if tick is None or tick.made_at is None else tick.made_at
+        self._authorise(task, args, kwargs, principal, hint, now)
         if not self._powers.middleware:
             call = OutgoingCall(task=task.name, args=args, kwargs=kwargs, queue=task.queue, principal=principal)
-            return self._seal(task, call, wire, tick)
-        return self._through_middleware(task, args, kwargs, principal, tick)
+            return self._seal(task, call, wire, tick, now)
+        return self._through_middleware(task, args, kwargs, principal, tick, now)
 
     def _through_middleware(
         self,
@@ -62,14 +64,15 @@ class Preparer:
         kwargs: dict[str, Any],
         principal: Principal,
         tick: Tick | None,
+        now: float,
     ) -> Prepared:
         sealed: list[Prepared] = []
 
         def seal_changed(changed: OutgoingCall) -> Prepared:
             wire = self._check(task, changed.args, changed.kwargs)
             if _is_changed(changed, args, kwargs, principal):
-                self._authorise(task, changed.args, changed.kwargs, changed.principal, hint="")
-            sealed.append(self._seal(task, changed, wire, tick))
+                self._authorise(task, changed.args, changed.kwargs, changed.principal, "", now)
+            sealed.append(self._seal(task, changed, wire, tick, now))
             return sealed[-1]
 
         call = OutgoingCall(task=task.name, args=args, kwargs=dict(kwargs), queue=task.queue, principal=principal)
@@ -89,14 +92,16 @@ class Preparer:
         except ArgumentsDoNotFit as error:
             raise _with_option_hint(error, task, kwargs) from None
 
-    def _authorise(self, task: Task[Any, Any, Any], args: Any, kwargs: Any, principal: Principal, hint: str) -> None:
+    def _authorise(
+        self, task: Task[Any, Any, Any], args: Any, kwargs: Any, principal: Principal, hint: str, now: float
+    ) -> None:
         powers = self._powers
         context = PolicyContext(
             phase="defer",
             task=task.name,
             args=task.binder.bound(args, kwargs),
             principal=principal,
-            deferred_at=to_datetime(powers.clock.now()),
+            deferred_at=to_datetime(now),
         )
         decision = powers.policy_of(task).decide(context)
         if decision.verdict in ("allow", "skip"):
@@ -122,9 +127,10 @@ class Preparer:
 
     # ---------------------------------------------------------------- seal
 
-    def _seal(self, task: Task[Any, Any, Any], call: OutgoingCall, wire: Wire, tick: Tick | None) -> Prepared:
+    def _seal(
+        self, task: Task[Any, Any, Any], call: OutgoingCall, wire: Wire, tick: Tick | None, now: float
+    ) -> Prepared:
         powers, options = self._powers, task.call_options
-        now = powers.clock.now() if tick is None or tick.made_at is None else tick.made_at
         queue, delay = self._entries.physical_queue(task, call.queue), self._entries.delay(task, now)
         not_before = now + delay if delay else None
         expires = max(now, not_before or 0) + (options.expires_seconds or task.options.expires_seconds)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from fnqueue import FnQueue, PolicyDenied, Principal, current_task
+from fnqueue.clock import to_datetime
 from fnqueue.errors import PolicyUndecided, TokenInvalid
-from fnqueue.policies import authenticated, custom, owns, public, role, service
+from fnqueue.middleware import Middleware, OutgoingCall, SendNext
+from fnqueue.policies import authenticated, custom, fresh, owns, public, role, service
 from fnqueue.reads import status_json
 
 ADA = Principal(id="1", roles=frozenset({"editor"}))
@@ -287,3 +291,19 @@ def test_inside_apply_a_task_acts_as_it_does_in_a_worker(fn):
         assert parent.apply().state == "SUCCESS"
         assert fn.current_principal() == ADA
     assert seen == ["service 'robot'"]
+
+
+def test_who_is_just_fresh_enough_at_the_defer_is_so_at_the_run_whatever_comes_between(fn, drain, clock):
+    class Slow(Middleware):
+        def send(self, call: OutgoingCall, call_next: SendNext) -> Any:
+            clock.advance(seconds=30)
+            return call_next(call)
+
+    fn.middleware.append(Slow())
+    fn.runtime().ask_again()
+    task = fn.task(name="pay", policy=fresh(minutes=15))(lambda: None)
+    with fn.as_principal(Principal(id="1", auth_time=to_datetime(clock.now()))):
+        clock.advance(minutes=15)
+        handle = task.defer()
+    drain()
+    assert handle.state == "SUCCESS"
