@@ -105,7 +105,7 @@ def _findings(ctx: click.Context, online: bool) -> Findings:
     yield from _refusals(runtime)
     if url_faults(runtime.settings):
         return
-    for each in (_framework, _files, _keys, _environment, _open_tasks, _annotations, _store, _extras):
+    for each in (_framework, _files, _keys, _audit, _environment, _open_tasks, _annotations, _store, _extras):
         yield from each(runtime)
     yield from _queues(runtime, online)
 
@@ -178,6 +178,17 @@ def _keys(runtime: Runtime) -> Findings:
     where = file or ("FNQUEUE_KEYS" if runtime.settings.keys else "memory, for this process only")
     changed = [f"changed {to_datetime(os.stat(file).st_mtime):%Y-%m-%d}"] if file else []
     yield Finding("ok", "keys", ", ".join([f"{where}: primary {ring.primary.key_id}", *others, *changed]))
+
+
+def _audit(runtime: Runtime) -> Findings:
+    folder = runtime.settings.audit_dir
+    if folder is None:
+        return
+    there = folder if os.path.exists(folder) else os.path.dirname(os.path.abspath(folder))
+    if os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK):
+        yield Finding("ok", "audit", folder if there == folder else f"{folder}, {NOT_YET}")
+    else:
+        yield Finding("error", "audit", f"FNQUEUE_AUDIT_DIR={folder!r}: this user cannot write there")
 
 
 def _environment(runtime: Runtime) -> Findings:

@@ -19,7 +19,7 @@ from typing import Final
 
 from fnqueue import forks, quotas
 from fnqueue.clock import Clock
-from fnqueue.errors import EnvelopeError, KeysMissing
+from fnqueue.errors import EnvelopeError, KeysMissing, VersionConflict
 from fnqueue.state.revocations import EVERY_CALL, NONE, Grant, Revocation, Snapshot, What, decode, encode
 from fnqueue.store.base import Record, Store
 
@@ -79,17 +79,23 @@ class Control:
         until = (now + WIDE_SECONDS if until is None else until) + quotas.RUN_SECONDS_MAX  # it may begin just before
         wish = Revocation(what, value, until, now if before is None else before, grant)
         name = self._seals.name(f"{what} {value} {grant.subject or ''}")
-        wish = self._joined(name, wish)
-        self._store.put(
-            Record(
+        for last in (False, False, True):
+            known = self._store.get(KIND, name)
+            joined = self._joined(known, wish)
+            record = Record(
                 kind=KIND,
                 id=name,
-                fields={"sealed": self._seals.seal(name, encode(wish))},
+                fields={"sealed": self._seals.seal(name, encode(joined))},
                 bucket=OPERATORS if operator else ASKED,
                 sort=f"{int(now * 1000):013d}",
-                expires_at=wish.until,
+                expires_at=joined.until,
             )
-        )
+            version = known.version if known is not None else 0
+            try:
+                self._store.put(record, if_version=None if last else version)
+                return
+            except VersionConflict:
+                pass  # somebody wishes the same just now
 
     def snapshot(self) -> Snapshot:
         """All that may still stop something, as of now."""
@@ -104,9 +110,8 @@ class Control:
 
     # ---------------------------------------------------------------- helpers
 
-    def _joined(self, name: str, wish: Revocation) -> Revocation:
+    def _joined(self, record: Record | None, wish: Revocation) -> Revocation:
         """With what the same asker wished before: a later look must not shorten it."""
-        record = self._store.get(KIND, name)
         known = self._genuine(record) if record is not None else None
         if known is None:
             return wish

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fnqueue import FnQueue
+from fnqueue.cli.check import NOT_YET
 from fnqueue.cli.queues import make
 from fnqueue.database import shared_filesystem
 from fnqueue.security.keyring import new_key
@@ -274,3 +275,15 @@ def test_a_file_system_that_machines_share_is_known_by_its_mount(tmp_path):
     assert shared_filesystem(str(tmp_path / "q.db"), str(mounts)) == "nfs4"
     assert shared_filesystem("/elsewhere/q.db", str(mounts)) is None
     assert shared_filesystem("/elsewhere/q.db", str(tmp_path / "none")) is None
+
+
+def test_the_folder_of_the_audit_is_looked_at_and_not_made(check, shop, monkeypatch):
+    monkeypatch.setenv("FNQUEUE_AUDIT_DIR", "audit")
+    before = files(shop)
+    code, found = check()
+    assert (code, files(shop)) == (0, before)
+    assert f"ok audit: {shop}/audit, {NOT_YET}" in found
+    (shop / "audit").write_text("in the way")
+    code, found = check()
+    assert code == 1
+    assert f"error audit: FNQUEUE_AUDIT_DIR='{shop}/audit': this user cannot write there" in found

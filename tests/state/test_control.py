@@ -102,6 +102,32 @@ def test_a_second_revocation_of_a_person_takes_nothing_of_the_first_back(control
     assert kept.before == now
 
 
+def test_of_two_who_revoke_a_person_at_once_the_later_moment_stands(store: Store, clock: ManualClock) -> None:
+    early, late = made(store, clock), made(store, clock)
+    now, real = clock.now(), store.get
+
+    class Between:
+        """The other writes between this one's look and its write."""
+
+        def __init__(self) -> None:
+            self.done = False
+
+        def get(self, kind: str, id: str) -> Record | None:
+            found = real(kind, id)
+            if not self.done:
+                self.done = True
+                late.revoke("principal", "user:7", before=now)
+            return found
+
+        def __getattr__(self, verb: str) -> Any:
+            return getattr(store, verb)
+
+    early._store = Between()  # type: ignore[assignment]
+    early.revoke("principal", "user:7", before=now - 3600)
+    (kept,) = made(store, clock).snapshot()._principals["user:7"]
+    assert kept.before == now
+
+
 def test_a_revocation_of_a_person_outlives_whatever_may_wait_for_them(control: Control, clock: ManualClock) -> None:
     control.revoke("principal", "user:7")
     clock.advance(seconds=WIDE_SECONDS)
