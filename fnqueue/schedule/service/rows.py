@@ -34,6 +34,8 @@ _EARLIEST: Final = """
     ) ORDER BY due_at, kind DESC LIMIT 1
 """
 
+_PAST_ALL: Final = "\U0010ffff"
+
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Schedule).decode
 
@@ -122,15 +124,22 @@ def page(
     count: int,
 ) -> list[Row]:
     """By group and name, those after `after`."""
-    where, values = "place = ? AND (group_name, name) > (?, ?)", [place.full, *after]
-    if group is not None:
-        where, values = f"{where} AND group_name = ?", [*values, group]
+    if group is None:
+        where, values = "place = ? AND (group_name, name) > (?, ?)", [place.full, *after]
+    else:  # the index is read within the group only
+        where, values = "place = ? AND group_name = ? AND name > ?", [place.full, group, _after_in(group, after)]
     if prefix:
-        where, values = f"{where} AND name >= ? AND name < ?", [*values, prefix, f"{prefix}\U0010ffff"]
+        where, values = f"{where} AND name >= ? AND name < ?", [*values, prefix, f"{prefix}{_PAST_ALL}"]
     if state is not None:
         where, values = f"{where} AND state = ?", [*values, state]
     found = connection.execute(f"{_SELECT} WHERE {where} ORDER BY group_name, name LIMIT ?", (*values, count))
     return list(_rows(found))
+
+
+def _after_in(group: str, after: tuple[str, str]) -> str:
+    if after[0] == group:
+        return after[1]
+    return "" if after[0] < group else _PAST_ALL
 
 
 def of_group(connection: Connection, place: str, group: str, count: int) -> list[int]:

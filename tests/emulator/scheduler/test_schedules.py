@@ -221,6 +221,11 @@ def test_pages_go_through_all_groups(scheduler: Any, make: Maker) -> None:
         make(Name=name, GroupName=group)
     pages = scheduler.get_paginator("list_schedules").paginate(PaginationConfig={"PageSize": 2})
     assert [(each["GroupName"], each["Name"]) for page in pages for each in page["Schedules"]] == made
+    pages = scheduler.get_paginator("list_schedules").paginate(GroupName="g", PaginationConfig={"PageSize": 1})
+    assert [each["Name"] for page in pages for each in page["Schedules"]] == ["a", "m"]
+    token = scheduler.list_schedules(MaxResults=3)["NextToken"]
+    assert scheduler.list_schedules(GroupName="g", NextToken=token)["Schedules"] == []
+    assert len(scheduler.list_schedules(GroupName="h", NextToken=token)["Schedules"]) == 2
 
 
 # ------------------------------------------------------------------ what is refused

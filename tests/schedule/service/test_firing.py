@@ -15,6 +15,7 @@ from fnqueue.broker.embedded.service import Address
 from fnqueue.clock import ManualClock
 from fnqueue.errors import BrokerRefused
 from fnqueue.schedule.service import members as m
+from fnqueue.schedule.service import rows
 from tests.emulator.clients import row
 from tests.schedule.service.world import PLACE, TIME, World
 
@@ -166,6 +167,25 @@ def test_an_expression_without_any_time_is_kept_and_never_fires(world: World) ->
     due_at = world.tick()
     assert due_at is not None
     assert datetime.fromtimestamp(due_at, UTC) == datetime(2036, 2, 29, 9, tzinfo=UTC)
+
+
+def test_a_tick_and_a_list_read_indexes_and_no_table(world: World) -> None:
+    def plans(connection: Any) -> list[str]:
+        asked: list[str] = []
+        options: dict[str, Any] = {"prefix": "a", "state": None, "after": ("g", "a"), "count": 10}
+        connection.set_trace_callback(asked.append)
+        rows.earliest(connection)
+        rows.overdue(connection, 1.0, (0.0, 0), 10)
+        rows.page(connection, PLACE, group=None, **options)
+        rows.page(connection, PLACE, group="g", **options)
+        rows.find(connection, PLACE, "g", "a")
+        rows.of_group(connection, PLACE.full, "g", 10)
+        connection.set_trace_callback(None)
+        return [row[3] for sql in asked for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+
+    tables = [plan for plan in world.database.write(plans) if "scheduler_" in plan]
+    assert len(tables) >= 7
+    assert [plan for plan in tables if "INDEX" not in plan] == []
 
 
 # ------------------------------------------------------------------ after the last time
