@@ -32,6 +32,7 @@ ERRORS = [
     errors.BrokerRefused("Busy", "later"),
     errors.QueueMissing("mail"),
     errors.SendRefused("Busy", "later", sender_fault=True),
+    errors.KmsUnavailable("no answer", retry_seconds=5),
     RetryLater(30, snooze=True),
     DeadLetter("no such account"),
 ]

@@ -45,7 +45,7 @@ def test_a_task_is_not_decorated_twice(fn):
         (
             "headers",
             "headers= is no option; there are queue, delay_seconds, not_before, expires_seconds, priority, tenant, "
-            "group, group_clear, dedupe, retry",
+            "group, group_clear, dedupe, unique_for_seconds, retry",
         ),
     ],
 )

@@ -218,7 +218,7 @@ def without_digest(fn) -> None:
     store = runtime.engine.store
     found = store.get(results.KIND, ID)
     purpose = results._purpose(ID, dict(found.fields), found.fence)
-    value, error, message, principal, _call = msgspec.msgpack.decode(
+    value, error, message, principal, *_ = msgspec.msgpack.decode(
         runtime.sealing.unseal_result(purpose, found.fields["sealed"])
     )
     fields = dict(found.fields)
