@@ -16,7 +16,7 @@ from typing import Any
 
 from fnqueue.broker.base import Broker, Entry, Message, Receipt
 from fnqueue.broker.names import FIFO, binding, dead_letter, is_dead_letter, is_fifo
-from fnqueue.cli.releasing import opened, renewed
+from fnqueue.cli.releasing import opened, renewed, shown
 from fnqueue.cli.screen import moment
 from fnqueue.errors import BrokerError, EnvelopeError
 from fnqueue.runtime import Runtime
@@ -142,9 +142,9 @@ class Visit:
             return ""
 
     def arguments(self, dead: Dead) -> dict[str, Any]:
-        """As they travel. Raises EnvelopeError, BlobsUnavailable."""
+        """As they travel, without secrets. Raises EnvelopeError, BlobsUnavailable."""
         sealed = opened(self._runtime, self.verified(dead))
-        return {"args": sealed.get("args", []), "kwargs": sealed.get("kwargs", {})}
+        return {"args": shown(sealed.get("args", [])), "kwargs": shown(sealed.get("kwargs", {}))}
 
     def throw_away(self, chosen: Sequence[Dead]) -> None:
         """For ever, with the large arguments that they lead to."""

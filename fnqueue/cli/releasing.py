@@ -13,6 +13,7 @@ import msgspec
 
 from fnqueue.broker.base import Entry
 from fnqueue.broker.names import binding, is_fifo
+from fnqueue.codec.secret import MASK
 from fnqueue.errors import EnvelopeError
 from fnqueue.runtime import Runtime
 from fnqueue.security import frame
@@ -36,6 +37,13 @@ def opened(runtime: Runtime, message: Verified) -> dict[str, Any]:
         return sealed | frame.read_arguments(runtime.blobs.get(msgspec.convert(sealed["bl"], Reference)))
     except frame.Unfit as error:
         raise EnvelopeError("FRAME", str(error)) from None
+
+
+def shown(value: Any) -> Any:
+    """Arguments as they travel, but for what is a Secret: that nobody is shown."""
+    if isinstance(value, dict):
+        return MASK if value.keys() == {"$secret"} else {name: shown(each) for name, each in value.items()}
+    return [shown(each) for each in value] if isinstance(value, list) else value
 
 
 def renewed(runtime: Runtime, message: Verified, *, queue: str, group: str | None, by: str) -> Entry:

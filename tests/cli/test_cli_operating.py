@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from fnqueue import Principal
+from fnqueue import Principal, Secret
+from fnqueue.clock import SystemClock
 from fnqueue.security.envelope import peek
 from fnqueue.worker.worker import Worker
 
 BANK = """
-from fnqueue import FnQueue, Principal
+from fnqueue import FnQueue, Principal, Secret
 from fnqueue.policies import authenticated, public, role
 
 fn = FnQueue(url="sqlite:///q.db", audit_dir="audit")
@@ -32,6 +33,12 @@ def pay(card: str, amount: int = 1) -> None:
     if broken[0]:
         raise ValueError("the bank is closed")
     paid.append((fn.current_principal().id, card, amount))
+
+@fn.task(policy=public)
+def log_in(name: str, secrets: list[Secret[str]], *, pin: Secret[str]) -> None:
+    if broken[0]:
+        raise ValueError("not now")
+    paid.append((name, [each.get_secret_value() for each in secrets], pin.get_secret_value()))
 
 @fn.task(policy=public)
 def note(text: str) -> None:
@@ -193,6 +200,18 @@ def test_arguments_are_shown_with_a_reason_to_whom_the_policy_allows_and_that_is
     assert "hunter2" not in "".join(path.read_text() for path in Path("audit").iterdir())
 
 
+def test_nobody_is_shown_a_secret_and_a_released_call_has_it_still(fnqueue, bank, work, monkeypatch):
+    bank.log_in.defer("ada", [Secret("hunter2")], pin=Secret("4929"))
+    work()
+    done = fnqueue("dlq", "show", "default", "--arguments", "--reason", "ticket 8", "--json")
+    assert json.loads(done.stdout)[0]["arguments"] == {"args": ["ada", ["***"]], "kwargs": {"pin": "***"}}
+    later(monkeypatch)
+    assert fnqueue("dlq", "release", "default", "--reason", "x").exit_code == 0
+    bank.broken[0] = False
+    work()
+    assert bank.paid == [("ada", ["hunter2"], "4929")]
+
+
 def test_what_cannot_be_put_on_record_is_neither_shown_nor_sent_nor_deleted(fnqueue, bank, dead):
     for path in Path("audit").iterdir():
         path.unlink()
@@ -217,11 +236,13 @@ def test_what_cannot_be_put_on_record_is_neither_shown_nor_sent_nor_deleted(fnqu
 @pytest.fixture
 def expired(bank, dead, monkeypatch):
     """The letters of `dead`, a long time later: no worker would run them as they are."""
-    from fnqueue.clock import SystemClock
+    later(monkeypatch)
+    return dead
 
+
+def later(monkeypatch):
     now = SystemClock.now
     monkeypatch.setattr(SystemClock, "now", staticmethod(lambda: now() + 500_000))
-    return dead
 
 
 def test_an_expired_message_is_released_in_a_new_envelope_for_the_same_user(fnqueue, bank, expired, work):
