@@ -106,6 +106,10 @@ class StoreReads:
 
     def by_token(self, token: str) -> Result[Any]:
         """The result that a token names. Raises TokenInvalid: unknown, foreign, altered and expired look alike."""
+        return self._by_token(token)[0]
+
+    def _by_token(self, token: str) -> tuple[Result[Any], bool]:
+        """And whether the token was made from a bare id."""
         from fnqueue.security import tokens
 
         ring, now, asker = self._runtime.ring(), self.clock.now(), self._subject()
@@ -119,13 +123,16 @@ class StoreReads:
                     continue
                 expires_at = claims.call_expires_at
                 handle: Handle[Any] = Handle(claims.id, task=claims.task, reads=reads, expires_at=expires_at)
-                return reads.record(handle, large=False)
+                return reads.record(handle, large=False), mark == ASKS
         raise TokenInvalid
 
     def status(self, token: str) -> dict[str, Any]:
-        """What a status page shows. Raises TokenInvalid: also for a call of which nothing is known (any more)."""
-        found = self.by_token(token)
-        if found.state == "UNKNOWN":
+        """What a status page shows. Raises TokenInvalid: also for a call of which nothing is known (any more).
+
+        A bare id does not say how long its call may wait, and one that waits has no record: it is UNKNOWN, for now.
+        """
+        found, of_bare_id = self._by_token(token)
+        if found.state == "UNKNOWN" and not of_bare_id:
             raise TokenInvalid
         return status_json(found)
 

@@ -45,6 +45,10 @@ def client(app, fn):
     def defer():
         return fn.status_url(add.defer(2, 3), expires_seconds=60)
 
+    @app.post("/kept")
+    def defer_and_keep_the_id():
+        return fn.status_url(fn.handle(add.defer(2, 3).id))
+
     @app.post("/long")
     def defer_long():
         return fn.status_url(add.defer(2, 3), expires_seconds=864_000)
@@ -96,6 +100,15 @@ def test_an_expired_url_finds_nothing(clock, client):
     url = client.post("/add").text
     clock.advance(seconds=61)
     assert client.get(url).status_code == 404
+
+
+def test_a_url_made_of_an_id_that_was_kept_answers_while_the_call_waits_too(app, client, work):
+    """A call that waits has no record, and its bare id does not say until when it may wait."""
+    url = client.post("/kept").text
+    before = client.get(url)
+    assert (before.status_code, before.json["state"]) == (200, "UNKNOWN")
+    work(app)
+    assert client.get(url).json["result"] == 5
 
 
 def test_whatever_is_wrong_the_answer_is_the_same(app, clock, client):
