@@ -79,10 +79,10 @@ class Keeping:
         return ring
 
     def _tell_keys(self, ring: KeyRing) -> None:
-        again, self._told_ring = self._told_ring is not None, ring
-        if self.makes_files:
-            keys = tuple(f"{record.state} {record.key_id}" for record in ring.records)
-            self.events.publish(KeysLoaded(keys=keys, again=again))
+        before, self._told_ring = self._told_ring, ring
+        keys = tuple(f"{record.state} {record.key_id}" for record in ring.records)
+        if self.makes_files and (before is None or keys != tuple(f"{each.state} {each.key_id}" for each in before)):
+            self.events.publish(KeysLoaded(keys=keys, again=before is not None))
 
     def _make_folder(self) -> None:
         own = self.hooks.own_folder

@@ -69,7 +69,11 @@ class Sealing:
         key = self._ring().get(key_id)
         if key is None:
             return "unknown"
-        if not hmac.compare_digest(tag.encode(), self._audit_mac(key, chain, text).encode()):
+        try:
+            ours = self._audit_mac(key, chain, text)
+        except KeysMissing:
+            return "unknown"  # a process that has only other parts of that key
+        if not hmac.compare_digest(tag.encode("utf-8", "replace"), ours.encode()):
             return "false"
         return "revoked" if key.state == "revoked" else "good"
 

@@ -586,3 +586,9 @@ def test_a_field_cannot_take_the_place_of_a_lines_own_and_a_long_one_is_cut(plac
     assert (line["n"], line["what"], len(line["text"]), line["line"]) == (2, "denied", 1000, "a\nb\x1b[2J")
     assert file.read_bytes().count(b"\n") == 2
     assert place.faults() == []
+
+
+def test_who_has_not_the_key_cannot_say_whether_its_lines_are_true(place: Place, written: Path) -> None:
+    sealing = Sealing(lambda: KeyRing([]), "default")
+    report = verify(str(place.folder), None, sealing.audit_holds, now=to_datetime(place.clock.now()))
+    assert any("not in the key ring" in fault for fault in report.faults)
