@@ -221,7 +221,7 @@ class FnQueue(Acting):
             return apply_here(executor, prepared, runtime.clock)
         finally:
             self._principal.reset(token)
-            runtime.dispatch.forget_blob(prepared)
+            runtime.dispatch.drop([prepared])  # it was not sent: whoever defers the same must not be told that it was
 
     def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
         principal = self.current_principal()

@@ -78,10 +78,6 @@ class Dispatch:
         """It runs here and is not sent: its dedupe key is its own all the same."""
         self._claims.settle([call])
 
-    def forget_blob(self, call: Prepared) -> None:
-        """It ran here, was never sent, and will not run again."""
-        self._powers.forget([call.blob])
-
     def renewed(self, calls: Iterable[Prepared]) -> list[Prepared]:
         """What was prepared perhaps long ago and leaves now: where another call has the dedupe key, as its loser."""
         claims = [(call, self._claims.renewed(call.claim, call.id)) for call in calls]

@@ -188,3 +188,16 @@ def test_a_signature_carries_the_time(fn, mail):
     assert signature.options == {"unique_for_seconds": 60}
     first, second = fn.defer_many(mail, [signature, signature])
     assert first.id == second.id
+
+
+@pytest.mark.parametrize("options", [{"dedupe": "k"}, {"unique_for_seconds": 60}])
+def test_a_call_that_is_applied_runs_each_time_and_holds_no_key(mail, seen, drain, options):
+    """It was never sent: whoever defers the same then would get a handle of nothing."""
+    unique = mail.using(**options)
+    assert [unique.apply("ada").value, unique.apply("ada").value] == ["ada", "ada"]
+    handle = unique.defer("ada")
+    drain()
+    assert handle.state == "SUCCESS"
+    unique.apply("ada")
+    assert unique.defer("ada").id == handle.id
+    assert len(seen) == 4
