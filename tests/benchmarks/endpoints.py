@@ -1,6 +1,6 @@
 """The SQS servers that are measured as servers: ours on a real disk, the peers in memory, all on the same core.
 
-LocalStack takes no part: from 2026 on it starts as a container only, with an account of its makers.
+LocalStack takes no part: its package only starts a container, and `make bench` asks for no Docker.
 """
 
 from __future__ import annotations
