@@ -69,7 +69,7 @@ def keys() -> None:
 )
 @click.option(
     "--like",
-    metavar="ID",
+    metavar="ID|primary",
     help="In a file: only the signing part is new, for workers whose tasks defer; see split-public.",
 )
 @reported
@@ -92,7 +92,8 @@ def new(file: str | None, suite: str | None, like: str | None) -> None:
         return
     before = keyfile.load(file)
     if like is not None:
-        keyfile.update(file, lambda text: keyfile.like(text, like))
+        model = before.primary.key_id if like == "primary" else like
+        keyfile.update(file, lambda text: keyfile.like(text, model))
     else:
         key = new_key(DIGITS[suite] if suite else before.primary.suite)
         keyfile.update(file, lambda text: keyfile.add(text, key))
