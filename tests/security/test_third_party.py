@@ -22,9 +22,10 @@ from fnqueue.security.principal import KINDS
 from fnqueue.security.records import seal_record, unseal_record
 from tests.security import third_party
 from tests.security.conftest import NOW, Calls
-from tests.security.rings import SUITES, whole
+from tests.security.rings import whole
 from tests.security.third_party import Key, Refused, open_, open_record
 
+SUITES = tuple(third_party.SUITES.values())
 VECTORS: dict[str, dict[str, Any]] = {
     name: json.loads((third_party.FOLDER / f"{name}.json").read_text()) for name in SUITES
 }
