@@ -65,15 +65,17 @@ def keys() -> None:
     "--suite",
     type=click.Choice(list(DIGITS)),
     help="local: one secret for all. signed: workers and dashboards cannot defer. split: nor can web nodes read. "
+    "kms: AWS says who reads. "
     "Default: as the primary key of the file, else local.",
 )
+@click.option("--kms", metavar="ARN", help="Of suite kms: the AWS KMS key that seals and opens.")
 @click.option(
     "--like",
     metavar="ID|primary",
     help="In a file: only the signing part is new, for workers whose tasks defer; see split-public.",
 )
 @reported
-def new(file: str | None, suite: str | None, like: str | None) -> None:
+def new(file: str | None, suite: str | None, kms: str | None, like: str | None) -> None:
     """A new key: printed, or put into a file.
 
     In a file that has keys the new one opens messages and does not seal: promote it once every process has it.
@@ -81,13 +83,13 @@ def new(file: str | None, suite: str | None, like: str | None) -> None:
     if file is None:
         if like is not None:
             raise Fault("--like is for a key of a --file: the others of its parts are there")
-        click.echo(new_key(DIGITS[suite or "local"]))
+        click.echo(new_key(DIGITS[suite or "local"], kms=kms))
         click.echo("# the key; keep it secret, and give it to web and workers: FNQUEUE_KEYS=primary:...", err=True)
-        if suite in ("signed", "split"):
+        if suite not in (None, "local"):
             click.echo("# what each of them is given of it: fnqueue keys split-public", err=True)
         return
     if not Path(file).exists():
-        ring = keyfile.load_or_create(file, suite=DIGITS[suite or "local"])
+        ring = keyfile.load_or_create(file, key=new_key(DIGITS[suite or "local"], kms=kms))
         click.echo(f"made {file} with the key {ring.primary.key_id}, which is primary")
         return
     before = keyfile.load(file)
@@ -95,7 +97,7 @@ def new(file: str | None, suite: str | None, like: str | None) -> None:
         model = before.primary.key_id if like == "primary" else like
         keyfile.update(file, lambda text: keyfile.like(text, model))
     else:
-        key = new_key(DIGITS[suite] if suite else before.primary.suite)
+        key = new_key(DIGITS[suite] if suite else before.primary.suite, kms=kms)
         keyfile.update(file, lambda text: keyfile.add(text, key))
     added = _added(before, file)
     click.echo(f"added the key {added} to {file}; it opens, and does not seal yet")

@@ -79,7 +79,8 @@ def add_successor(text: str) -> str:
         )
     entry = next(entry for entry in entries(text) if entry.record and entry.record.key_id == primary.key_id)
     options = text[entry.start : entry.end].rpartition(entry.key)[2]
-    return add(text, new_key(primary.suite).partition(";")[0] + options)
+    kms = next((each.removeprefix(";kms=") for each in _KMS.findall(options)), None)
+    return add(text, new_key(primary.suite, kms=kms).partition(";")[0] + options)
 
 
 def promote(text: str, key_id: str) -> str:
@@ -177,14 +178,14 @@ def _entry_text(text: str, entry: Entry, state: Callable[[KeyRecord], State | No
 # ------------------------------------------------------------------ files
 
 
-def load_or_create(path: str | Path, *, instead: str = "name a file in another", suite: str = "1") -> KeyRing:
-    """The ring of a file, made with one new key of a suite when there is none.
+def load_or_create(path: str | Path, *, instead: str = "name a file in another", key: str | None = None) -> KeyRing:
+    """The ring of a file, made with `key` or a new root key when there is none.
 
     Raises SettingsInvalid for a faulty text, KeyInvalid for a file that others can read or that is no file.
     """
     target = Path(path)
     if not target.exists() and _create(
-        target, f"# Keys of fnqueue. Keep them secret.\nprimary:{new_key(suite)}\n", instead
+        target, f"# Keys of fnqueue. Keep them secret.\nprimary:{key or new_key()}\n", instead
     ):
         _log.info("made a new key in %s", target)
     return load(target)

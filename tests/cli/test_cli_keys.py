@@ -10,7 +10,7 @@ import pytest
 
 from fnqueue.security.keyfile import load
 from fnqueue.security.keyring import KeyRing
-from tests.security.rings import SIGNED, whole
+from tests.security.rings import SIGNED, kms_key, whole
 
 PART = re.compile(r"fnqk1-[a-z]+-[a-z2-7]{56}")
 
@@ -23,8 +23,12 @@ def suite(request):
 @pytest.fixture
 def file(fnqueue, project, suite) -> Path:
     folder = project()
-    assert fnqueue("keys", "new", "--suite", suite, "--file", "k").exit_code == 0
+    assert fnqueue("keys", "new", *of(suite), "--file", "k").exit_code == 0
     return folder / "k"
+
+
+def of(suite: str) -> list[str]:
+    return ["--suite", suite, *(["--kms", kms_key()] if suite == "kms" else [])]
 
 
 def rows(fnqueue, file="k"):
@@ -34,7 +38,7 @@ def rows(fnqueue, file="k"):
 def test_a_key_of_a_suite_is_made_whole_and_listed_without_the_key(fnqueue, file, suite):
     (row,) = rows(fnqueue)
     assert (row["suite"], row["state"], row["mint"]) == (suite, "primary", True)
-    assert row["parts"] == ["sign", "shared" if suite == "signed" else "open", "state"]
+    assert set(row["parts"]) == {"sign", {"signed": "shared", "split": "open", "kms": "kms"}[suite], "state"}
     shown = fnqueue("keys", "list", "-f", "k").stdout + fnqueue("keys", "show", row["key_id"], "-f", "k").stdout
     assert "sign, seal, open, state" in shown
     assert PART.findall(shown) == []
@@ -43,14 +47,14 @@ def test_a_key_of_a_suite_is_made_whole_and_listed_without_the_key(fnqueue, file
 
 def test_a_key_without_a_file_is_printed_alone(fnqueue, project, suite):
     project()
-    done = fnqueue("keys", "new", "--suite", suite)
+    done = fnqueue("keys", "new", *of(suite))
     assert KeyRing.from_text(done.stdout).primary.suite_name == suite
     assert "fnqueue keys split-public" in done.stderr
     assert PART.findall(done.stderr) == []
 
 
 def test_a_second_key_of_a_file_is_of_the_suite_of_its_primary(fnqueue, file, suite):
-    fnqueue("keys", "new", "--file", "k")
+    fnqueue("keys", "new", "--file", "k", *(of(suite) if suite == "kms" else []))
     assert [(row["suite"], row["state"]) for row in rows(fnqueue)] == [(suite, "primary"), (suite, "accept")]
     fnqueue("keys", "new", "--file", "k", "--suite", "local")
     assert rows(fnqueue)[2]["suite"] == "local"
@@ -69,7 +73,7 @@ def test_split_public_prints_what_each_process_gets_and_each_can_do_its_work_onl
             other: fnqueue("keys", "check", "-f", str(given), "--role", other).exit_code == 0
             for other in ("web", "worker", "dashboard")
         }
-        both = role == "web" and suite == "signed"  # there the sealing part is one secret: who seals can read
+        both = role == "web" and suite != "split"  # who seals can read, too; with kms AWS decides
         assert able == {"web": role == "web", "worker": role == "worker" or both, "dashboard": True}
 
 
