@@ -16,7 +16,7 @@ from fnqueue.backends import url_faults
 from fnqueue.clock import Clock, SystemClock
 from fnqueue.dispatch.calls import Prepared, SendPowers
 from fnqueue.dispatch.dispatch import Dispatch
-from fnqueue.errors import KeyInvalid, KeysMissing, SettingsInvalid
+from fnqueue.errors import ExtraMissing, KeyInvalid, KeysMissing, SettingsInvalid
 from fnqueue.events import Events
 from fnqueue.forks import ProcessLock, made_once
 from fnqueue.hooks import Hooks
@@ -108,7 +108,7 @@ class Runtime(Keeping):
             ring, suites = self.ring(), accepted(settings.suites)
         except SettingsInvalid as error:
             return list(error.faults)
-        except KeyInvalid as error:
+        except (KeyInvalid, KeysMissing, ExtraMissing) as error:
             return [str(error)]
         except ValueError as error:
             return [f"FNQUEUE_SUITES: {error}"]

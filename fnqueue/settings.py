@@ -37,7 +37,8 @@ class Settings:
     store_url: str | None = None
     #: Part of every seal: staging cannot run production's messages by accident. Must be named on Amazon SQS.
     environment: str = "default"
-    #: Key ring, as text: what `fnqueue keys new` prints. Never shown. Unset with sqlite: a file `fnqueue.keys` beside
+    #: Key ring, as text: what `fnqueue keys new` prints; or `secretsmanager://REGION/NAME`, a secret of AWS with that
+    #: text, read again once a minute. Never shown. Unset with sqlite: a file `fnqueue.keys` beside
     #: the database, made at first use. On SQS this, or FNQUEUE_KEYS_FILE, must be given.
     keys: str | None = field(default=None, repr=False)
     #: A file with the key ring, mode 0600; read again when it changes.

@@ -44,6 +44,7 @@ AWS = (
     "fnqueue/store/dynamodb",
     "fnqueue/schedule/eventbridge",
     "fnqueue/security/kms/client",
+    "fnqueue/security/secrets_manager",
     "fnqueue/security/blobs",
     "fnqueue/testing/aws",
 )

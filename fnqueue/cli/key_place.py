@@ -11,10 +11,12 @@ import click
 from fnqueue.cli.context import find_application
 from fnqueue.cli.discovery import Application
 from fnqueue.cli.faults import Fault
+from fnqueue.clock import SystemClock
 from fnqueue.runtime import Runtime
 from fnqueue.security import keyfile
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.keys import FileKeys
+from fnqueue.security.secrets_manager import SCHEME, SecretKeys
 from fnqueue.settings import environment_value
 
 
@@ -27,6 +29,8 @@ class Place:
     text: str | None = None
 
     def read(self) -> str:
+        if self.text is not None and self.text.startswith(SCHEME):
+            return SecretKeys(self.text, SystemClock()).text()
         return keyfile.read(self.path) if self.path is not None else self.text or ""
 
     def ring(self) -> KeyRing:

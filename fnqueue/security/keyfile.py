@@ -224,6 +224,7 @@ def read_with_identity(path: str | Path) -> tuple[str, Identity]:
     try:
         status = os.fstat(fd)
         _refuse_open_file(path, status)
+        _refuse_folder(path)
         with open(fd, "rb", closefd=False) as file:
             raw = file.read(_BYTES_MAX)
     finally:
@@ -238,11 +239,25 @@ def read_with_identity(path: str | Path) -> tuple[str, Identity]:
 def _refuse_open_file(path: str | Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise KeyInvalid(f"the key file {path} is no regular file")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise KeyInvalid(
+            f"the key file {path} belongs to another user (uid {status.st_uid}), and he can change it; run: chown"
+        )
     if status.st_mode & 0o077:
         mode = stat.S_IMODE(status.st_mode)
         raise KeyInvalid(f"the key file {path} can be read by others (mode {mode:04o}); run: chmod 600 {path}")
     if status.st_size > _BYTES_MAX:
         raise KeyInvalid(f"the key file {path} is {status.st_size:,} bytes, and may be {_BYTES_MAX:,}: not key text")
+
+
+def _refuse_folder(path: str | Path) -> None:
+    """Where everybody may write, everybody may put another file in its place: but for a sticky folder, as /tmp."""
+    for folder in {Path(path).absolute().parent, Path(path).resolve().parent}:
+        mode = folder.stat().st_mode
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise KeyInvalid(
+                f"everybody may write to the folder {folder}, and so exchange the key file; run: chmod o-w {folder}"
+            )
 
 
 def identity(status: os.stat_result) -> Identity:

@@ -44,10 +44,16 @@ class KeySource(Protocol):
 
 
 def key_source(text: str | None, file: str | Path | None, *, clock: Clock, create: bool = False) -> KeySource:
-    """The source for FNQUEUE_KEYS or FNQUEUE_KEYS_FILE. Nothing is read before it is first asked.
+    """The source for FNQUEUE_KEYS, a text or the url of a secret, or FNQUEUE_KEYS_FILE. Nothing is read before it is
+    first asked.
 
-    `create`: make the file with one key where there is none. Raises KeysMissing when both are None.
+    `create`: make the file with one key where there is none. Raises KeysMissing when both are None,
+    KeyInvalid for a url that is none.
     """
+    if text is not None and text.startswith("secretsmanager://"):
+        from fnqueue.security.secrets_manager import SecretKeys  # not at the top: few processes have to do with it
+
+        return SecretKeys(text, clock)
     if text is not None:
         return FixedKeys(text)
     if file is None:

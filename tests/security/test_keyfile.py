@@ -329,3 +329,34 @@ def test_a_key_that_is_revoked_while_running_is_refused_from_then_on(tmp_path: P
     with pytest.raises(EnvelopeError) as refused:
         calls.open(body, keyring=source.ring())
     assert refused.value.code == "REVOKED_KEY"
+
+
+# ------------------------------------------------------------------ who else could exchange it
+
+
+def test_a_file_in_a_folder_that_everybody_may_write_to_is_refused_with_the_cure(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    path = write(folder / "fnqueue.keys", new_key())
+    folder.chmod(0o777)
+    with pytest.raises(KeyInvalid, match=f"chmod o-w {folder}"):
+        keyfile.load(path)
+    link = tmp_path / "link.keys"
+    link.symlink_to(path)
+    with pytest.raises(KeyInvalid, match="everybody may write"):
+        keyfile.load(link)
+    folder.chmod(0o1777)  # as /tmp: only its owner may exchange a file
+    keyfile.load(path)
+    folder.chmod(0o755)
+    keyfile.load(path)
+
+
+def test_a_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "fnqueue.keys", new_key())
+    keyfile.load(path)
+    if os.geteuid() == 0:
+        os.chown(path, 12345, -1)
+    else:  # who is not root cannot give a file away: so this process is somebody else
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(KeyInvalid, match="belongs to another user .uid [0-9]+."):
+        keyfile.load(path)
