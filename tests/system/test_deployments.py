@@ -1,4 +1,6 @@
-"""What operators do while the work goes on: rotate keys, misspell an environment, let a disk run full."""
+"""What operators do while the work goes on: misspell an environment, let a disk run full. (To rotate keys is in
+test_rotation.py.)
+"""
 
 from __future__ import annotations
 
@@ -7,65 +9,15 @@ import os
 import resource
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from fnqueue.errors import DatabaseFull
-from fnqueue.security.keyfile import add, load, load_or_create, promote, read, remove, update
-from fnqueue.security.keyring import make_record, new_key, parse_key
 from tests.system.fleet import ROOT, Fleet
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
-
-
-def test_keys_are_rotated_in_the_middle_of_five_thousand_messages(fleet: Fleet, tmp_path: Path) -> None:
-    """Accept everywhere, promote, and when all is worked off, remove: nobody stops, nothing is lost or refused."""
-    keys = tmp_path / "rotating.keys"
-    load_or_create(keys)
-    old = load(keys).primary.key_id
-    fleet.settings["FNQUEUE_KEYS_FILE"] = str(keys)
-    fleet.settings["FNQUEUE_DURABILITY"] = "relaxed"
-    work, calls, failed = fleet.task("work"), list[str](), list[BaseException]()
-    total, waits = 5000, 4.5
-
-    def produce() -> None:
-        try:
-            for n in range(total // 10):
-                calls.extend(handle.id for handle in fleet.fn.defer_many(work, [(0.0,)] * 10))
-                time.sleep(waits / (total / 10) if n % 5 else 5 * waits / (total / 10) / 2)
-        except BaseException as error:
-            failed.append(error)
-
-    workers = [fleet.start(), fleet.start()]
-    fleet.task("work").defer(0)
-    fleet.wait(lambda: len(fleet.busy()) >= 1, 30)
-    producer = threading.Thread(target=produce)
-    producer.start()
-    fleet.wait(lambda: len(calls) > 500, 30)
-    key = new_key()
-    new = make_record(parse_key(key)).key_id
-    update(keys, lambda text: add(text, key))
-    before_promotion = len(calls)
-    time.sleep(1.5)  # each process looks at its file once a second
-    update(keys, lambda text: promote(text, new))
-    fleet.wait(lambda: fleet.fn.runtime().ring().primary.key_id == new or not producer.is_alive(), 10)
-    at_promotion = len(calls)
-    producer.join(60)
-    assert failed == []
-    assert 0 < before_promotion < at_promotion < total, "the rotation was not in the middle"
-    fleet.wait(lambda: len(fleet.by_call("settled")) == total + 1, 60, "all calls")
-    assert [worker.poll() for worker in workers] == [None, None], "nobody was started anew"
-    assert fleet.lines("refused") == []
-    assert (fleet.left(), fleet.dead()) == (0, 0)
-    # The old key goes; what was sealed with it stays readable only as long as it is there.
-    update(keys, lambda text: remove(text, old))
-    assert old not in read(keys)
-    time.sleep(1.2)
-    assert work.defer(0).result(10) is None
-    print(f"{total:,} messages, {at_promotion:,} sealed with the old key, the rest with the new one")
 
 
 def test_a_worker_with_a_misspelled_environment_loses_none_of_a_thousand_messages(fleet: Fleet, full: bool) -> None:
