@@ -12,7 +12,7 @@ import pytest
 from fnqueue.codec.binding import Binder
 from fnqueue.errors import ArgumentError
 from fnqueue.quotas import BODY_BYTES_MAX as MAX
-from fnqueue.security import frame
+from fnqueue.security import frame, limits
 from fnqueue.security.header import parse
 from fnqueue.security.keyring import KeyRing
 
@@ -70,6 +70,14 @@ def test_a_key_holders_json_of_a_million_values_is_refused_before_it_is_made(ins
             frame.read(content, "u")
 
     assert peak(read) < 2.2
+
+
+@pytest.mark.parametrize("before", [0, 1_000, 65_000, 65_457, 65_458, 65_459, 65_535, 65_536, 131_000])
+def test_a_number_that_is_too_long_is_found_wherever_it_stands(before: int) -> None:
+    """A long text is looked at in pieces."""
+    for digits, too_long in ((limits._LONG_NUMBER - 1, False), (limits._LONG_NUMBER, True)):
+        assert limits._has_long_number(b"a" * before + b"7" * digits + b"a" * 70_000) == too_long
+        assert limits._has_long_number(b"a" * before + b"7" * digits) == too_long
 
 
 def test_text_with_many_commas_and_ten_thousand_tagged_values_are_arguments_like_others(
