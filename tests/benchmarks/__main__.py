@@ -148,6 +148,7 @@ def _keep(kept: Rounds, who: str, figures: dict[str, float]) -> None:
 def _tell(rounds: Rounds, field: Field, file: str | None) -> None:
     medians = {who: {name: statistics.median(values) for name, values in row.items()} for who, row in rounds.items()}
     tables = [report.targets_table(medians), report.figures_table(medians), report.endpoints_table(medians)]
+    tables.append(report.sealing_table(medians))
     print("\n" + "\n\n".join([table for table in tables if table] + [report.absences(field.absent)]))
     if file is not None:
         made = {"targets": list(report.judged(medians)), "medians": medians, "rounds": rounds, "absent": field.absent}

@@ -1,4 +1,4 @@
-"""What is measured without a queue: sealing against its bare primitives, and the cost of the import.
+"""What is measured without a queue: sealing against its bare primitives and in all suites, and the cost of the import.
 
 python -m tests.benchmarks.micro          prints one JSON object, in seconds
 """
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 
+from tests.benchmarks import suites
 from tests.benchmarks.sealing import measured
 
 
@@ -33,4 +34,4 @@ def _start(program: str) -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(sealing() | importing()))
+    print(json.dumps(sealing() | suites.measured(15) | importing()))

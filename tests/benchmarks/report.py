@@ -1,11 +1,13 @@
-"""The two tables that a run prints: the targets with their verdicts, and what was measured of whom."""
+"""The tables that a run prints: the targets with their verdicts, what was measured of whom, and the suites."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from fnqueue.security.suites import SUITES
 from tests.benchmarks.endpoints import NAMES
 from tests.benchmarks.reading import Figures
+from tests.benchmarks.suites import KINDS, SIZES
 from tests.benchmarks.targets import TARGETS
 
 Columns = tuple[tuple[str, str, Callable[[float], str]], ...]
@@ -63,6 +65,25 @@ def endpoints_table(figures: Figures) -> str:
     return _figures_table({who: row for who, row in figures.items() if who in NAMES}, _ENDPOINT_COLUMNS)
 
 
+def sealing_table(figures: Figures) -> str:
+    """Microseconds by suite and size, as "seal / open / refuse a forgery", and rubbish."""
+    found = figures.get(_MICRO, {})
+    rows = [
+        (
+            f"suite {digit} {suite.name}",
+            *(" / ".join(_us(found[f"{what} {digit} {size}"]) for what in KINDS) for size in SIZES),
+            _us(found[f"rubbish {digit}"]),
+        )
+        for digit, suite in SUITES.items()
+        if f"rubbish {digit}" in found
+    ]
+    return _table(("seal / open / forgery, us", *SIZES, "1 MiB of rubbish"), rows) if rows else ""
+
+
+def _us(seconds: float) -> str:
+    return f"{seconds * 1e6:,.0f}"
+
+
 def _figures_table(figures: Figures, columns: Columns) -> str:
     if not figures:
         return ""
@@ -87,4 +108,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
-__all__ = ["absences", "endpoints_table", "figures_table", "judged", "targets_table"]
+__all__ = ["absences", "endpoints_table", "figures_table", "judged", "sealing_table", "targets_table"]

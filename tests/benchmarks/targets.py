@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fnqueue.security.suites import SUITES
 from tests.benchmarks.emulator_targets import EMULATOR_TARGETS
 from tests.benchmarks.reading import Figures, Reading, Target
 
@@ -104,6 +105,21 @@ def _seal(figures: Figures) -> Reading:
     return Reading(ours / bare, 4, f"{ours * 1e6:.1f} us = {ours / bare:.2f} x bare ({bare * 1e6:.1f})")
 
 
+def _forgery(digit: str) -> Callable[[Figures], Reading]:
+    """Whoever floods a queue with messages of a false tag must have the larger part of the work."""
+
+    def read(figures: Figures) -> Reading:
+        forged, good = (figures["micro"][f"{what} {digit} 500 B"] for what in ("forged", "open"))
+        return Reading(forged / good, 1, f"{forged * 1e6:.0f} us = {forged / good:.2f} x a good one ({good * 1e6:.0f})")
+
+    return read
+
+
+def _rubbish(figures: Figures) -> Reading:
+    slowest, name = max((value, name) for name, value in figures["micro"].items() if name.startswith("rubbish"))
+    return Reading(slowest, 0.01, f"{slowest * 1e3:.2f} ms ({name})")
+
+
 TARGETS = (
     Target("drain, SQLite FULL, no-op tasks, one worker", ">= 3 x best of huey fsync, Celery, dramatiq", _drain_full),
     Target("drain, SQLite NORMAL", "above huey without fsync, 1 thread", _drain_relaxed),
@@ -122,6 +138,8 @@ TARGETS = (
     Target("idle RSS, SQLite", "<= 50 MB", _memory("ours full", 50)),
     Target("idle RSS, SQS", "<= 65 MB", _memory("ours sqs", 65)),
     Target("seal + open, 500 B, suite 1", "<= 4 x bare AES-GCM + HMAC + msgspec", _seal),
+    *(Target(f"refuse a forgery, 500 B, suite {digit}", "<= open a good one", _forgery(digit)) for digit in SUITES),
+    Target("refuse 1 MiB of rubbish, slowest suite", "<= 10 ms", _rubbish),
     Target("backlog of 1,000,000 against 10,000: drain", ">= 80 %", _backlog("drain", fewer_is_better=False)),
     Target("backlog of 1,000,000 against 10,000: defer", ">= 80 %", _backlog("defer", fewer_is_better=True)),
     Target("backlog of 1,000,000 against 10,000: memory", "the same (10 %)", _backlog_memory),

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from fnqueue.security.suites import SUITES
 from tests.benchmarks.endpoints import MOTO, Arena
 from tests.benchmarks.field import environment
 from tests.benchmarks.reading import Reading
 from tests.benchmarks.report import judged, targets_table
+from tests.benchmarks.suites import KINDS, SIZES
 from tests.benchmarks.targets import TARGETS
 from tests.benchmarks.wire import Refused, Wire
 
@@ -47,6 +49,10 @@ def test_a_quick_benchmark_measures_us_and_the_floor(short_folder: Path) -> None
     for figure in (*rates, "start", "rss_million", "near_send", "far_send", "near_drain", "far_drain"):
         assert emulator[figure] > 0, figure
     assert emulator["idle"] >= 0  # processes are charged in hundredths of a second
+    for suite in SUITES:
+        for figure in (*(f"{what} {suite} {size}" for what in KINDS for size in SIZES), f"rubbish {suite}"):
+            assert made["medians"]["micro"][figure] > 0, figure
+        assert f"suite {suite}" in done.stdout
     assert all(target.what in done.stdout for target in TARGETS)
     assert not list(short_folder.glob("fnqueue-bench-*"))
 
