@@ -2,7 +2,8 @@
 
 The rules are the worker's own (`start_faults`) and the engine's (`look`); here is only what they say and in which
 order. A finding is ok, a warning (it works, and somebody should know) or an error (web or worker would refuse).
-Exit codes: 0 without errors, 1 with, 3 when `--online` and the queue does not answer, 4 when the import fails.
+Exit codes: 0 without errors, 1 with, 3 when `--online` and the queue does not answer or KMS lends nothing, 4 when the
+import fails.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 import click
 
 from fnqueue.backends import url_faults
+from fnqueue.broker.names import binding
 from fnqueue.cli import screen
 from fnqueue.cli.banner import WITHOUT_STORE, absent, no_dead_letters, not_there, some
 from fnqueue.cli.context import find_application
@@ -25,7 +27,7 @@ from fnqueue.cli.queues import physical_queues
 from fnqueue.cli.worker import no_tasks
 from fnqueue.clock import to_datetime
 from fnqueue.database import shared_filesystem, too_old_sqlite
-from fnqueue.errors import BrokerUnreachable, ExtraMissing, FnQueueError, SettingsInvalid
+from fnqueue.errors import BrokerUnreachable, ExtraMissing, FnQueueError, KmsUnavailable, SettingsInvalid
 from fnqueue.runtime import Runtime
 from fnqueue.worker.worker import start_faults
 
@@ -54,7 +56,7 @@ Findings = Iterator[Finding]
 
 
 @click.command()
-@click.option("--online", is_flag=True, help="Ask Amazon SQS which queues exist. Makes none.")
+@click.option("--online", is_flag=True, help="Ask Amazon SQS which queues exist, and KMS for data keys. Makes none.")
 @click.option("--json", "json_", is_flag=True, help="As JSON.")
 @click.pass_context
 @reported
@@ -107,6 +109,7 @@ def _findings(ctx: click.Context, online: bool) -> Findings:
         return
     for each in (_framework, _files, _keys, _audit, _environment, _open_tasks, _annotations, _store, _extras):
         yield from each(runtime)
+    yield from _kms(runtime, online)
     yield from _queues(runtime, online)
 
 
@@ -178,6 +181,33 @@ def _keys(runtime: Runtime) -> Findings:
     where = file or ("FNQUEUE_KEYS" if runtime.settings.keys else "memory, for this process only")
     changed = [f"changed {to_datetime(os.stat(file).st_mtime):%Y-%m-%d}"] if file else []
     yield Finding("ok", "keys", ", ".join([f"{where}: primary {ring.primary.key_id}", *others, *changed]))
+
+
+def _kms(runtime: Runtime, online: bool) -> Findings:
+    """Whether KMS lends this process data keys to seal with. Who only opens has none to ask about."""
+    try:
+        ring = runtime.ring() if runtime.settings.keys or runtime.settings.keys_file else None
+    except FnQueueError:
+        return  # said among the refusals
+    if ring is None or not any(record.suite_name == "kms" for record in ring):
+        return
+    if not is_there("botocore"):
+        yield Finding("error", "extras", str(ExtraMissing("a key with kms=", "aws")))
+        return
+    signs = ring.primary.suite_name == "kms" and ring.primary.lacks("sign", "seal") is None
+    if not online or not signs:
+        asked = "whether it lends data keys is asked with --online" if signs else "only opens here"
+        yield Finding("ok", "kms", f"primary {ring.primary.key_id}; {asked}")
+        return
+    queues = sorted({binding(queue) for queue in runtime.registry.queues()})
+    assert ring.sealer.sealing is not None
+    for queue in queues:
+        try:
+            ring.sealer.sealing.to_seal(runtime.settings.environment, queue)
+        except KmsUnavailable as error:
+            yield Finding("error", "kms", f"queue {queue}: {error}", UNREACHABLE)
+            return
+    yield Finding("ok", "kms", f"lends data keys for {some(queues)}")
 
 
 def _audit(runtime: Runtime) -> Findings:

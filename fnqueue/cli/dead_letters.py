@@ -18,7 +18,7 @@ from fnqueue.broker.base import Broker, Entry, Message, Receipt
 from fnqueue.broker.names import FIFO, binding, dead_letter, is_dead_letter, is_fifo
 from fnqueue.cli.releasing import opened, renewed, shown
 from fnqueue.cli.screen import moment
-from fnqueue.errors import BrokerError, EnvelopeError
+from fnqueue.errors import BrokerError, EnvelopeError, KmsUnavailable
 from fnqueue.runtime import Runtime
 from fnqueue.security import envelope
 from fnqueue.security.header import Header
@@ -185,7 +185,7 @@ class Visit:
         """Of a message that is true and that we may open: anybody else's word must delete nothing."""
         try:
             reference = self.verified(dead).unseal().get("bl")
-        except EnvelopeError:
+        except (EnvelopeError, KmsUnavailable):  # what is left behind is swept when its time is over
             return None
         return reference["n"] if reference is not None else None
 

@@ -14,6 +14,7 @@ import pytest
 from fnqueue import FnQueue, current_task
 from fnqueue.broker.base import Entry
 from fnqueue.broker.names import dead_letter
+from fnqueue.cli.dead_letters import Visit
 from fnqueue.clock import ManualClock
 from fnqueue.errors import KmsUnavailable, QueueMissing, SomeNotSent
 from fnqueue.events import MessageRefused, TaskRescheduled
@@ -209,6 +210,20 @@ def test_what_a_stranger_puts_into_the_queue_makes_no_worker_ask_kms(web: Side, 
     assert {event.code for event in worker.told} == {"BAD_TAG"}
     assert len(worker.kms.asked) == 1
     assert [run for run, _ in RUNS] == ["pay 1"]
+
+
+def test_who_may_not_open_data_keys_can_throw_dead_letters_away(web: Side, worker: Side, tmp_path: Any) -> None:
+    web.pay.defer(7)
+    broker = worker.fn.runtime().engine.broker
+    (message,) = broker.receive("default", visibility_seconds=60)
+    broker.send(dead_letter("default"), [Entry(id="0", body=message.body)])
+    worker.kms.then("Decrypt", fail(400, "AccessDeniedException"))
+    visit = Visit(worker.fn.runtime(), dead_letter("default"))
+    for batch in visit.walk():
+        visit.throw_away(batch)
+    visit.close()
+    assert len(worker.kms.asked) == 1
+    assert worker.left(dead_letter("default")) == 0
 
 
 # ------------------------------------------------------------------ KMS is away from a producer

@@ -15,6 +15,9 @@ from fnqueue.cli.check import NOT_YET
 from fnqueue.cli.queues import make
 from fnqueue.database import shared_filesystem
 from fnqueue.security.keyring import new_key
+from tests.broker.sqs_proxy import Proxy, fail
+from tests.security.rings import given, kms_key
+from tests.servers import moto_server
 
 FLASK = """
 from flask import Flask
@@ -26,6 +29,7 @@ fn = FnQueue(app)
 @fn.task(policy=public)
 def resize(photo: int): ...
 """
+ARN = "arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 OPEN = """
 from fnqueue import FnQueue
 fn = FnQueue()
@@ -267,6 +271,35 @@ def test_online_a_queue_that_does_not_answer_is_exit_3(check, on_sqs):
     code, said = check("--online")
     assert code == 3
     assert said[-1].startswith(f"error queues: http://0.0.0.0:{port} cannot be reached: Connection refused")
+
+
+@pytest.mark.aws
+def test_online_kms_is_asked_for_a_data_key_of_each_queue(check, shop, monkeypatch):
+    kms = Proxy(moto_server())
+    key = new_key("5", kms=kms_key(kms.endpoint))
+    monkeypatch.setenv("FNQUEUE_KEYS", given(key, "web"))
+    try:
+        code, said = check()
+        assert (code, kms.asked) == (0, [])
+        assert next(line for line in said if " kms: " in line).endswith("is asked with --online")
+        code, said = check("--online")
+        assert code == 0
+        assert "ok kms: lends data keys for billing, default" in said
+        assert [asked["EncryptionContext"]["fnqueue:queue"] for _, asked in kms.asked] == ["billing", "default"]
+        kms.then("GenerateDataKey", fail(400, "AccessDeniedException"))
+        code, said = check("--online")
+        assert code == 3
+        assert any("queue billing: cannot make a data key" in line and "allow kms:Gen" in line for line in said)
+    finally:
+        kms.close()
+
+
+@pytest.mark.aws
+def test_who_only_opens_data_keys_asks_for_none(check, shop, monkeypatch):
+    monkeypatch.setenv("FNQUEUE_KEYS", given(new_key("5", kms=f"{ARN}?endpoint=http://127.0.0.1:9"), "worker"))
+    code, said = check("--online")
+    assert code == 0
+    assert next(line for line in said if " kms: " in line).endswith("only opens here")
 
 
 def test_a_file_system_that_machines_share_is_known_by_its_mount(tmp_path):

@@ -13,7 +13,10 @@ import pytest
 
 from fnqueue.security.keyfile import like, share
 from fnqueue.security.keyring import KeyRing
-from tests.security.rings import NEEDED_TO_OPEN, SIGNED, whole
+from fnqueue.security.keystrings import new_key
+from tests.broker.sqs_proxy import Proxy, fail
+from tests.security.rings import NEEDED_TO_OPEN, SIGNED, kms_key, whole
+from tests.servers import moto_server
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -199,3 +202,43 @@ def test_a_worker_whose_tasks_defer_needs_a_signing_key_of_its_own(tmp_path: Pat
     machines.work()
     assert machines.result("web", machines.result("web", id)) == 8
     assert machines.ran == "4+4 "
+
+
+READ = """
+import shop
+from fnqueue.errors import FnQueueError
+from fnqueue.security.envelope import verify
+runtime = shop.fn.runtime()
+(message,) = runtime.engine.broker.receive("default", visibility_seconds=0)
+opened = verify(message.body, keyring=runtime.ring(), environment="default", queue="default", now=runtime.clock.now())
+try:
+    print(opened.unseal()["args"])
+except FnQueueError as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_kms_is_asked_by_each_process_only_for_what_iam_allows_it(tmp_path: Path) -> None:
+    """What stands before KMS denies the web node to open, and the worker to make, data keys, as two IAM roles would."""
+    denied = fail(400, "AccessDeniedException")
+    web, worker = Proxy(moto_server()), Proxy(moto_server())
+    web.then("Decrypt", *[denied] * 20)
+    worker.then("GenerateDataKey", *[denied] * 20)
+    key = new_key("5", kms=kms_key(web.endpoint))
+    texts = {role: share(key, role).replace(web.endpoint, worker.endpoint) for role in ("worker", "dashboard")}
+    machines = Machines(tmp_path, texts | {"web": share(key, "web")})
+    try:
+        (id,) = machines.defer("web", ("shop.add", [2, 3]))
+        assert machines.python("worker", READ) == "[2, 3]"
+        stolen = machines.python("web", READ)
+        assert stolen.startswith("KmsUnavailable: cannot open a data key with arn:aws:kms:")
+        assert "allow kms:Decrypt on it" in stolen
+        assert web.operations() == ["GenerateDataKey", "Decrypt"], "the second was the thief's"
+        machines.work()
+        assert machines.result("web", id) == 5
+        assert machines.ran == "2+3 "
+        assert web.operations() == ["GenerateDataKey", "Decrypt"], "results need no KMS"
+        assert worker.operations() == ["Decrypt"] * 2, "one in each of the worker's two processes"
+    finally:
+        web.close()
+        worker.close()
