@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from fnqueue.broker.names import binding
-from fnqueue.errors import EnvelopeError
+from fnqueue.errors import EnvelopeError, KmsUnavailable
 from fnqueue.execution.delivery import Delivery, Opened
 from fnqueue.execution.powers import Powers
 from fnqueue.outcome import Outcome, Refused
@@ -33,6 +33,8 @@ from fnqueue.task.task import Task
 AHEAD_SECONDS = 1.0
 #: A larger body would keep the others of its receive waiting.
 AHEAD_BYTES_MAX = 16_384
+#: How long an expired call waits for KMS to say whose it was.
+KMS_GRACE_SECONDS = 3_600.0
 
 
 class End(Exception):
@@ -141,10 +143,19 @@ class Opener:
             message.check_times()
         except EnvelopeError as error:
             if error.code == "EXPIRED":
-                sealed = message.unseal()
-                delivery.principal = subject(sealed)  # who may read that it expired
-                self._recognise(delivery, sealed)
+                self._recognise_expired(delivery, message)
             raise
+
+    def _recognise_expired(self, delivery: Delivery, message: Verified) -> None:
+        """Who may read that it expired. A key that KMS lends no more must not keep it for ever."""
+        try:
+            sealed = message.unseal()
+        except KmsUnavailable:
+            if self._powers.clock.now() < message.expires_at + KMS_GRACE_SECONDS:
+                raise
+            return
+        delivery.principal = subject(sealed)
+        self._recognise(delivery, sealed)
 
     def _check_hint(self, delivery: Delivery) -> None:
         wait = delivery.not_before_hint - self._powers.clock.now() if delivery.not_before_hint else 0

@@ -156,6 +156,28 @@ def test_a_message_waits_for_kms_and_then_runs_as_at_its_first_attempt(
     assert worker.left(dead_letter("default")) == 0
 
 
+def test_a_call_that_kms_never_opens_again_is_given_up_an_hour_after_it_expired(
+    web: Side, worker: Side, clock: ManualClock, store: dict[str, str]
+) -> None:
+    """Its KMS key was deleted, say. It ends as expired, and whose it was nobody can tell any more."""
+    handle = web.pay.using(expires_seconds=3600).defer(7)
+    for _ in range(10):
+        worker.kms.then("Decrypt", fail(400, "KMSInvalidStateException"))
+        worker.drain()
+        assert worker.left() == 1
+        worker.kms._spoils.clear()
+        clock.advance(seconds=720)
+    clock.advance(seconds=1000)
+    worker.kms.then("Decrypt", fail(400, "KMSInvalidStateException"))
+    worker.drain()
+    assert worker.left() == 0
+    assert [(event.code, event.id) for event in worker.told if isinstance(event, MessageRefused)] == [
+        ("EXPIRED", handle.id)
+    ]
+    assert RUNS == []
+    assert store or handle.state == "EXPIRED"
+
+
 def test_calls_of_another_key_run_while_kms_is_away(
     tmp_path: Any, key: str, clock: ManualClock, web: Side, worker: Side
 ) -> None:
