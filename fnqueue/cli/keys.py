@@ -16,6 +16,7 @@ import click
 from fnqueue.cli import screen
 from fnqueue.cli.faults import Fault, reported
 from fnqueue.cli.key_place import find_place
+from fnqueue.cli.resealing import reseal
 from fnqueue.errors import SettingsInvalid
 from fnqueue.security import keyfile
 from fnqueue.security.keyrecord import POWERS, KeyRecord, Power
@@ -55,6 +56,8 @@ def keys() -> None:
     After a theft: new, promote and revoke at once. What the stolen key sealed is refused.
     """
 
+
+keys.add_command(reseal)
 
 # ---------------------------------------------------------------- commands
 
