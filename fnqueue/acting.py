@@ -29,18 +29,28 @@ class Acting:
 
     def current_principal(self) -> Principal:
         """On whose behalf a call made here and now would be: as_principal, the running task's, the request's."""
-        given, context = self._principal.get(), running.get()
+        given = self._principal.get()
         if given is not None:
-            made_here = context is None or given.via[-1:] == (context.task,)  # of the task's own, by `attenuate`
-            return given if context is None or made_here else given.made_for(context.principal, context.task)
+            return given
+        context = running.get()
         if context is not None:
             return context.principal.through(context.task)
         return self.hooks.request_principal() or ANONYMOUS
 
     @contextmanager
     def as_principal(self, who: Any) -> Iterator[Principal]:
-        """Defer on behalf of `who`, a Principal or what the integration's principal hook understands."""
-        principal = who if isinstance(who, Principal) else self.to_principal(who)
+        """Defer on behalf of `who`, a Principal or what the integration's principal hook understands.
+
+        In a task `via` tells for whom it runs, and its name.
+        """
+        principal, context = who if isinstance(who, Principal) else self.to_principal(who), running.get()
+        if context is not None:
+            principal = principal.made_for(context.principal, context.task)
+        with self._acting_for(principal):
+            yield principal
+
+    @contextmanager
+    def _acting_for(self, principal: Principal) -> Iterator[Principal]:
         token = self._principal.set(principal)
         try:
             yield principal
@@ -53,7 +63,7 @@ class Acting:
         In a task its calls have the rights that it has itself, and inside the block less. None leaves them as they are;
         names that the principal does not have are not added.
         """
-        return self.as_principal(self.current_principal().attenuate(roles=roles, scopes=scopes))
+        return self._acting_for(self.current_principal().attenuate(roles=roles, scopes=scopes))
 
     def as_service(self, name: str, *, scopes: Iterable[str] = ()) -> Any:
         """Defer as a part of the system: `with fn.as_service("import"): ...`."""

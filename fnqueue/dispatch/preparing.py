@@ -159,7 +159,8 @@ class Preparer:
         about["sealed"] = sealed
         body, blob = self._sealed(task, call, about)
         entry, parked_until = self._entries.make(ring, task, queue, call_id, body, delay, now)
-        one = unique(task, call, wire, now, expires) if tick is None or options.dedupe is not None else None
+        may = options.dedupe or (tick is None and (options.unique_for_seconds or task.options.unique_for_seconds))
+        one = unique(task, call, wire, now, expires) if may else None
         name = self._put(blob) if blob is not None else None
         # Last: whatever is refused after it would hold the key.
         claim = self._claim(ring, task, one, call_id, name) if one is not None else None

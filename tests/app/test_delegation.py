@@ -266,6 +266,18 @@ def test_a_task_that_acts_for_somebody_else_leaves_word_of_whom_it_ran_for(fn, n
     assert seen["others child"].via == (*came, "note")
 
 
+def test_a_task_that_names_whom_it_runs_for_leaves_word_too(fn, note, seen, drain):
+    @fn.task(name="again", policy=public)
+    def again(more: int) -> None:
+        with fn.as_principal(current_task.principal):
+            again.defer(more - 1) if more else note.defer("last")
+
+    with fn.as_principal(ADA):
+        again.defer(1)
+    drain()
+    assert (seen["last"].id, seen["last"].via) == ("1", ("user:1", "again") * 2)
+
+
 def test_the_chain_of_those_who_passed_a_call_on_is_bounded(fn, seen, drain):
     @fn.task(name="again", policy=public)
     def again(more: int) -> None:
