@@ -89,7 +89,8 @@ class FnQueue(Acting):
         (needs a store). dead_letter: keep a copy of a call that failed for good. at_most_once: delete the
         message before the run; a crash loses the call. keep_result_seconds, keep_failure_seconds: how long the
         store remembers. raises: exceptions that are part of the job, logged without traceback. runs_as: the run
-        acts as this service instead of the caller. read: who else may see state and result. operate: who else may
+        acts as this service instead of the caller. defers: names of the tasks that it may defer for whoever it runs
+        for, where workers' keys do not mint. read: who else may see state and result. operate: who else may
         revoke its calls, send them back from a dead-letter queue and see their arguments. bind: the first parameter
         is the TaskContext, which callers do not pass.
         Raises OptionInvalid, TaskNameInvalid.

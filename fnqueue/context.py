@@ -32,6 +32,7 @@ class TaskContext:
         "deferred_at",
         "fence",
         "id",
+        "mandate",
         "principal",
         "queue",
         "revoked",
@@ -57,12 +58,15 @@ class TaskContext:
         traceparent: str | None = None,
         baggage: dict[str, str] | None = None,
         root: str | None = None,
+        mandate: str | None = None,
     ) -> None:
         self.id, self.task, self.attempt, self.queue = id, task, attempt, queue
         self.principal, self.deferred_at, self.fence = principal, deferred_at, fence
         self.traceparent, self.baggage = traceparent, baggage or {}
         #: The id of the call that all began with: this one's own, unless a task made it.
         self.root = root or id
+        #: Which calls a worker may make for the person that this one runs for: see security/mandate.
+        self.mandate = mandate
         self.revoked = False
         self._clock, self._deadline, self._report, self._extend = clock, deadline, report, extend
         self._last_progress: tuple[float, float, float | None, str] | None = None

@@ -15,6 +15,7 @@ from fnqueue.claims import Claim, Claims
 from fnqueue.clock import to_datetime
 from fnqueue.context import running
 from fnqueue.dispatch.calls import Prepared, SendPowers, Tick
+from fnqueue.dispatch.delegating import mandate_for
 from fnqueue.dispatch.entries import Entries
 from fnqueue.dispatch.uniqueness import Unique, Wire, unique
 from fnqueue.errors import ArgumentsDoNotFit, MessageTooLarge, OptionInvalid, PolicyDenied, PolicyUndecided
@@ -136,6 +137,10 @@ class Preparer:
         expires = max(now, not_before or 0) + (options.expires_seconds or task.options.expires_seconds)
         call_id = new_id(now) if tick is None else tick.id
         ring, made_by = powers.keys(), running.get()
+        due = max(now, not_before or 0)
+        mandate, expires = mandate_for(
+            ring.sealer, powers.environment, task, call.principal, made_by, call_id, due, expires
+        )
         about: dict[str, Any] = {
             "keyring": ring,
             "environment": powers.environment,
@@ -154,6 +159,8 @@ class Preparer:
             sealed["bg"] = call.baggage
         if tick is not None:
             sealed["tk"] = [tick.schedule, tick.time, str(math.ceil(tick.until))]
+        if mandate is not None:
+            sealed["m"] = mandate
         if options.retry is not None:
             sealed["ry"] = retry_of(options.retry).to_wire()
         about["sealed"] = sealed

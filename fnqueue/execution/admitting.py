@@ -123,6 +123,7 @@ class Admitter:
             traceparent=delivery.traceparent,
             baggage=sealed.get("bg"),
             root=delivery.root,
+            mandate=sealed.get("m"),
         )
 
     def _report(self, run: Run, done: float, total: float | None, message: str) -> None:

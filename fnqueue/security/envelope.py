@@ -16,17 +16,20 @@ import os
 from collections.abc import Callable, Container, Mapping
 from typing import Any, Final, cast
 
+import msgspec
+
 from fnqueue.errors import ArgumentError, EnvelopeError, KeyInvalid
 from fnqueue.quotas import BODY_BYTES_MAX, FUTURE_SKEW_SECONDS, NOT_BEFORE_SKEW_SECONDS
 from fnqueue.security import frame
 from fnqueue.security import header as headers
+from fnqueue.security import mandate as mandates
 from fnqueue.security.blobs.reference import Reference
 from fnqueue.security.frame import TooLong
 from fnqueue.security.header import Header, Parts
 from fnqueue.security.ids import derived_id, new_id
 from fnqueue.security.keyring import Context, KeyRecord, KeyRing
 from fnqueue.security.primitives import from_base64, to_base64
-from fnqueue.security.principal import KINDS, LETTERS, Kind
+from fnqueue.security.principal import KINDS, LETTERS, Kind, WirePrincipal
 from fnqueue.security.records import (
     call_digest,
     dedupe_id,
@@ -83,9 +86,12 @@ def seal(
     task, and ValueError for a header that contradicts itself; in suite kms KmsUnavailable.
     """
     key = keyring.sealer
-    if key.limits and not key.limits.allow(task=task, queue=queue, kind=principal_kind):
+    if key.limits and not key.limits.allow(task=task, queue=queue, kind=principal_kind, mandated="m" in sealed):
+        why = (
+            "" if key.limits.mint else ": for users only what the task that makes the call names, @fn.task(defers=...)"
+        )
         raise KeyInvalid(
-            f"the primary key {key.key_id} is limited, and {task} in queue {queue!r} is outside its limits"
+            f"the primary key {key.key_id} is limited, and {task} in queue {queue!r} is outside its limits{why}"
         )
     try:
         content = frame.write(sealed, LETTERS[principal_kind], room=room, offload=offload)
@@ -127,6 +133,7 @@ class Verified:
         "_header",
         "_now",
         "_parts",
+        "_ring",
         "created_at",
         "environment",
         "expires_at",
@@ -140,13 +147,16 @@ class Verified:
         "traceparent",
     )
 
-    def __init__(self, header: Header, key: KeyRecord, context: Context, parts: Parts, now: float) -> None:
+    def __init__(
+        self, header: Header, key: KeyRecord, context: Context, parts: Parts, now: float, ring: KeyRing
+    ) -> None:
         self.id, self.task, self.queue, self.environment = header.id, header.task, header.queue, header.environment
         self.created_at, self.not_before, self.expires_at = header.created_at, header.not_before, header.expires_at
         self.principal_kind: Kind = KINDS[header.principal_kind]
         self.traceparent, self.root = header.traceparent, header.root
         self.key = key
         self._header, self._context, self._parts, self._now = header, context, parts, now
+        self._ring = ring
 
     def check_times(self) -> None:
         """Step 7, against the `now` of `verify`. Raises EnvelopeError EXPIRED, FROM_FUTURE or NOT_YET."""
@@ -165,7 +175,8 @@ class Verified:
         """
         if serves is not None and not serves(self.task):
             raise EnvelopeError("TASK_NOT_SERVED", f"no task named {self.task!r} is served here")
-        if self.key.limits and not self.key.limits.allow(task=self.task, kind=self.principal_kind):
+        # Whether a user may be spoken for is told by what is sealed: see `unseal`.
+        if self.key.limits and not self.key.limits.allow(task=self.task, kind=self.principal_kind, mandated=True):
             raise EnvelopeError("KEY_NOT_FOR_TASK", f"key {self.key.key_id} is not for {self.task!r}")
 
     def unseal(self) -> dict[str, Any]:
@@ -180,12 +191,24 @@ class Verified:
         try:
             aad = self._context.ctx + parts.prefix
             opener = sealing.to_open(header.environment, header.queue, header.data_key)
-            content = opener.unseal(aad, from_base64(parts.ciphertext))
-            return frame.read(content, header.principal_kind)
+            sealed = frame.read(opener.unseal(aad, from_base64(parts.ciphertext)), header.principal_kind)
         except Unsealable:
             raise EnvelopeError("UNSEAL", "the ciphertext does not open") from None
         except frame.Unfit as error:
             raise EnvelopeError("FRAME", str(error)) from None
+        if not key.limits.mint and self.principal_kind == "user":
+            self._check_mandate(sealed)
+        return sealed
+
+    def _check_mandate(self, sealed: dict[str, Any]) -> None:
+        """Raises EnvelopeError KEY_NOT_FOR_TASK; REVOKED_KEY, UNKNOWN_KEY of the key that signed the mandate."""
+        mandate, signer = mandates.prove(sealed.get("m"), self._ring, self.environment)
+        if signer.limits and not signer.limits.allow(task=self.task, queue=self.queue, kind=self.principal_kind):
+            raise EnvelopeError("KEY_NOT_FOR_TASK", f"key {signer.key_id} of its mandate is not for {self.task!r}")
+        principal = msgspec.convert(sealed["p"], WirePrincipal)
+        reason = mandate.forbids(task=self.task, principal=principal, root=self.root, expires_at=self.expires_at)
+        if reason is not None:
+            raise EnvelopeError("KEY_NOT_FOR_TASK", f"its mandate does not cover it: {reason}")
 
     def __repr__(self) -> str:
         return f"<Verified {self.task} {self.id} key {self.key.key_id}>"
@@ -217,7 +240,7 @@ def verify(
     if header.queue != queue or header.environment != environment:
         # Only a holder of the key can make this, and none of ours does: its clear text lies.
         raise EnvelopeError("MALFORMED", "the header names another queue or environment than its tag")
-    return Verified(header, key, context, parts, now)
+    return Verified(header, key, context, parts, now, keyring)
 
 
 def peek(body: str) -> Header:

@@ -65,7 +65,7 @@ class Limits:
         return (
             (self.queues is None or queue is None or queue in self.queues)
             and (self.kinds is None or kind is None or kind in self.kinds)
-            and (self.tasks is None or task is None or any(_matches(task, name) for name in self.tasks))
+            and (self.tasks is None or task is None or any(matches(task, name) for name in self.tasks))
             and (self.mint or mandated or kind != "user")
         )
 
@@ -73,7 +73,8 @@ class Limits:
 UNLIMITED: Final = Limits()
 
 
-def _matches(task: str, name: str) -> bool:
+def matches(task: str, name: str) -> bool:
+    """Whether a task is meant by a name, which may end in `*`."""
     return task.startswith(name[:-1]) if name.endswith("*") else task == name
 
 
@@ -126,6 +127,10 @@ class KeyRecord:
             ctx = lp(b"fnq1", environment.encode(), queue.encode())
             found = self._contexts[environment, queue] = Context(ctx, self._tag(ctx))
         return found
+
+    def tag_for(self, ctx: bytes) -> Tag:
+        """What makes and proves tags of this key in a context that is no queue's."""
+        return self._tag(ctx)
 
     def mac_for(self, purpose: str) -> Mac:
         """HMAC-SHA256 under one purpose's key, made ready once. Raises KeysMissing without a state part."""

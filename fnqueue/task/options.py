@@ -110,6 +110,7 @@ class TaskKeywords(TypedDict, total=False):
     keep_failure_seconds: float
     raises: tuple[type[Exception], ...]
     runs_as: str | None
+    defers: tuple[str, ...]
     read: Policy | None
     operate: Policy | None
 
@@ -134,6 +135,7 @@ class TaskOptions:
     keep_failure_seconds: float = 604_800
     raises: tuple[type[Exception], ...] = ()
     runs_as: str | None = None
+    defers: tuple[str, ...] = ()
     read: Policy | None = None
     operate: Policy | None = None
     bind: bool = False
@@ -150,6 +152,7 @@ class TaskOptions:
             if getattr(self, name) is not None:
                 _between(name, getattr(self, name), 0.001, quotas.RUN_SECONDS_MAX)
         _exceptions("raises", self.raises)
+        _task_names("defers", self.defers)
         if self.at_most_once and self.retry:
             raise OptionInvalid("at_most_once=True is never tried again: leave retry= out")
         if self.once and self.at_most_once:
@@ -280,6 +283,13 @@ def _exceptions(name: str, value: Any) -> tuple[type[BaseException], ...]:
     if isinstance(value, tuple) and all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in value):
         return value
     raise OptionInvalid(f"{name}={value!r}: must be a tuple of exception classes")
+
+
+def _task_names(name: str, value: Any) -> None:
+    if not isinstance(value, tuple | list) or not all(isinstance(each, str) and each for each in value):
+        raise OptionInvalid(
+            f'{name}={value!r}: must be the names of tasks, as ("shop.tasks.send_mail", "shop.reports.*")'
+        )
 
 
 def _short_text(name: str, value: Any) -> None:

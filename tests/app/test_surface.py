@@ -141,6 +141,7 @@ def test_a_tasks_options_and_their_defaults():
         "keep_failure_seconds": 604_800,
         "raises": (),
         "runs_as": None,
+        "defers": (),
         "read": None,
         "operate": None,
         "bind": False,

@@ -61,6 +61,10 @@ _DIFFERS = re.compile(f"({'|'.join([re.escape('...'), *_KINDS])})")
 RESTARTED = ("Restarting with", "development server at http", ", pid ")
 
 
+class LeftOut(Exception):
+    """What this machine cannot do, and so nothing of what comes after it on the page."""
+
+
 class Trouble(AssertionError):
     """A page does not do what it says."""
 
@@ -101,7 +105,6 @@ class Project:
     ports: dict[str, str] = field(default_factory=dict)
     session: subprocess.Popen[str] | None = None
     did: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Project:
         self.work = self.folder / self.work
@@ -197,8 +200,7 @@ class Project:
         if not found:
             raise Trouble(block.where, f"nobody knows how to visit {block.text!r}")
         if CHROMIUM is None:
-            self.left_out.append(f"{block.where} needs chromium")
-            return
+            raise LeftOut(f"{block.where} needs chromium")
         url, button, place, text = found.groups()
         with in_chromium() as page:
             page.goto(self._with_ports(url))
