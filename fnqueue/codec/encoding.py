@@ -66,7 +66,8 @@ def step(key: str) -> str:
     """A key as it stands in a path: `.lines`, or `["due date"]` where it is no name."""
     if key.isidentifier() and len(key) <= 40:
         return f".{key}"
-    return f'["{key[:40]}"]' if key.isprintable() else "[...]"
+    # Whole or not at all: of half a secret that somebody took for a key no mask would know.
+    return f'["{key}"]' if len(key) <= 60 and key.isprintable() else "[...]"
 
 
 # ---------------------------------------------------------------- containers

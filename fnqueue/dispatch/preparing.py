@@ -24,6 +24,7 @@ from fnqueue.middleware import OutgoingCall, around_send
 from fnqueue.security.blobs.blobs import Blobs
 from fnqueue.security.blobs.reference import Blob, Reference
 from fnqueue.security.envelope import TooLong, call_digest, seal
+from fnqueue.security.frame import SealedPart
 from fnqueue.security.ids import new_id
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.policy import PolicyContext
@@ -154,7 +155,7 @@ class Preparer:
             "traceparent": call.traceparent,
             "root": made_by.root if made_by is not None else None,
         }
-        sealed: dict[str, Any] = {"args": wire[0], "kwargs": wire[1], "p": call.principal.to_wire()}
+        sealed = SealedPart({"args": wire[0], "kwargs": wire[1], "p": call.principal.to_wire()})
         if call.baggage:
             sealed["bg"] = call.baggage
         if tick is not None:

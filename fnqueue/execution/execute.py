@@ -235,7 +235,7 @@ class Executor:
         try:
             return Succeeded(run.task.binder.result_to_json(value))
         except ArgumentError as error:
-            return Failed(error_text(error))
+            return Failed(error_text(error, run.secrets()))
 
     def _raised(self, run: Run, error: BaseException) -> Outcome:
         _let_ctrl_c_through(error)

@@ -205,11 +205,12 @@ class Results:
         return self._record(task, "FAILURE", error=error, reason=reason, keep_seconds=keep_seconds)
 
     def ended(self, task: TaskRecord, state: str, *, keep_seconds: float, reason: str = "") -> Record:
-        """REVOKED, EXPIRED or DENIED: it does not run, or was told to stop."""
+        """REVOKED, EXPIRED or DENIED: it does not run, or was told to stop. `reason` may name people: it is sealed."""
         if state not in TERMINAL - {"SUCCESS", "FAILURE"}:
             raise ValueError(f"ended(state={state!r}): must be REVOKED, EXPIRED or DENIED")
-        reason = _said(reason, _LINE_CHARS_MAX)
-        return self._record(task, state, error=task.error, reason=reason, keep_seconds=keep_seconds)
+        told = TaskError(state, reason) if reason else None
+        error = told or task.error if state == "DENIED" else task.error or told
+        return self._record(task, state, error=error, keep_seconds=keep_seconds)
 
     # ---------------------------------------------------------------- reading
 

@@ -202,7 +202,7 @@ def test_the_error_carries_task_parameter_and_path() -> None:
     ("value", "path"),
     [
         ([[1], [2, {"a": (object(),)}]], "args[0][1][1].a[0]"),
-        ({"k" * 90: object()}, f'args[0]["{"k" * 40}"]'),
+        ({"k" * 90: object()}, "args[0][...]"),
         ({"a\nb": object()}, "args[0][...]"),
         ([1] * 20 + [object()], "args[0][20]"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,6 +69,7 @@ def test_a_result_that_no_store_keeps_is_told_and_not_none(fn, drain):
     def export() -> str:
         return "x" * 1_048_576
 
+    fn.runtime().settings = replace(fn.runtime().settings, blobs_url="none")
     handle = export.defer()
     drain()
     assert handle.state == "SUCCESS"

@@ -91,7 +91,7 @@ def test_what_does_not_run_ends_in_its_state(results: Results, store: Store, clo
     settle(store, results.ended(call(clock), state, keep_seconds=DAY, reason="not staff"))
     found = results.read(call(clock).id)
     assert found is not None
-    assert (found.state, found.reason, found.final) == (state, "not staff", True)
+    assert (found.state, found.error, found.final) == (state, TaskError(state, "not staff"), True)
 
 
 @pytest.mark.parametrize("state", ["SUCCESS", "FAILURE", "STARTED", "revoked"])
