@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given as examples
+from hypothesis import strategies as st
 
 from fnqueue.clock import ManualClock
-from fnqueue.errors import EnvelopeError, KmsUnavailable, SettingsInvalid
+from fnqueue.errors import EnvelopeError, KeyInvalid, KmsUnavailable, SettingsInvalid
 from fnqueue.security.envelope import peek, verify
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.keystrings import new_key
@@ -462,6 +464,18 @@ def test_a_faulty_kms_key_is_refused_with_the_reason(kms_text: str, why: str) ->
     (fault,) = refused.value.faults
     assert why in fault
     assert "hunter2" not in fault
+
+
+@examples(
+    st.text() | st.builds("{}{}{}".format, st.sampled_from([ARN, ARN[:40], ""]), st.sampled_from("?:/&"), st.text())
+)
+def test_any_text_names_a_kms_key_or_is_refused_and_never_another_error(text: str) -> None:
+    try:
+        key = parse_kms_key(text)
+    except KeyInvalid:
+        return
+    assert key.arn in text
+    assert key.region
 
 
 def test_the_kms_key_stands_beside_the_signing_key_with_limits_and_states_as_in_every_ring() -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ast
 import json
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,11 @@ from hypothesis import strategies as st
 from fnqueue.errors import EnvelopeError
 from fnqueue.security.envelope import seal, verify
 from fnqueue.security.keyring import KeyRing
+from fnqueue.security.keystrings import new_key
+from fnqueue.security.kms.datakeys import Kms
 from fnqueue.security.principal import KINDS
 from fnqueue.security.records import seal_record, unseal_record
+from fnqueue.security.suites import Unsealable
 from tests.security import third_party
 from tests.security.conftest import NOW, Calls
 from tests.security.rings import whole
@@ -32,6 +37,28 @@ VECTORS: dict[str, dict[str, Any]] = {
 ENVELOPES = [
     pytest.param(VECTORS[name], n, id=f"{name}-{n}") for name in SUITES for n in range(len(VECTORS[name]["envelopes"]))
 ]
+
+
+class Lender:
+    """In the place of KMS, for both implementations."""
+
+    def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
+        return third_party.lend(context["fnqueue:environment"], context["fnqueue:queue"])
+
+    def unwrap(self, wrapped: bytes, context: Mapping[str, str]) -> bytes:
+        data_key, known = self.generate(context)
+        if wrapped != known:
+            raise Unsealable
+        return data_key
+
+
+def ring_of(text: str) -> KeyRing:
+    """One key, with its KMS where it has one."""
+    record = KeyRing.from_text(text).primary
+    if record.suite_name != "kms":
+        return KeyRing([record])
+    assert record.sealing is not None
+    return KeyRing([replace(record, sealing=Kms(str(record.sealing.key_id), Lender()))])
 
 
 def test_the_second_implementation_uses_nothing_of_ours() -> None:
@@ -61,20 +88,20 @@ def test_keys_are_read_and_derived_as_in_the_vectors(name: str) -> None:
 @pytest.mark.parametrize(("vectors", "n"), ENVELOPES)
 def test_vectors_are_opened_by_us(vectors: dict[str, Any], n: int) -> None:
     vector = vectors["envelopes"][n]
-    ring, header = KeyRing.from_text(vectors["keys"][vector["key"]]["text"]), vector["header"]
+    ring, header = ring_of(vectors["keys"][vector["key"]]["text"]), vector["header"]
     verified = verify(vector["body"], keyring=ring, environment=header["e"], queue=header["q"], now=header["ct"] + 3600)
     verified.check_times()
     assert verified.unseal() == vector["sealed"]
     assert (verified.id, verified.task, verified.traceparent) == (header["id"], header["t"], header.get("tp"))
 
 
-@pytest.mark.parametrize("name", ["local", "signed"])
+@pytest.mark.parametrize("name", ["local", "signed", "kms"])
 def test_vectors_are_sealed_by_us_byte_for_byte(name: str) -> None:
     """Where all randomness can be given; in suite split HPKE draws its own."""
     vector = VECTORS[name]["envelopes"][0]
     header = vector["header"]
     body = seal(
-        keyring=KeyRing.from_text(VECTORS[name]["keys"][vector["key"]]["text"]),
+        keyring=ring_of(VECTORS[name]["keys"][vector["key"]]["text"]),
         environment=header["e"],
         queue=header["q"],
         id=header["id"],
@@ -102,14 +129,15 @@ def test_records_are_sealed_and_opened_as_in_the_vectors(name: str) -> None:
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 VALUES = st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXTS, st.lists, max_leaves=20)
-KEYS = {name: whole(name) for name in SUITES}
+KEYS = {name: whole(name) for name in SUITES if name != "kms"}
+KEYS["kms"] = new_key("5", kms="arn:aws:kms:eu-west-1:123456789012:key/mrk-1234")
 
 
 @pytest.mark.parametrize("name", SUITES)
 @settings(max_examples=40, deadline=None)
 @examples(args=st.lists(VALUES, max_size=5), environment=TEXTS.filter(bool), queue=TEXTS.filter(bool))
 def test_what_we_seal_the_other_opens(name: str, args: list[Any], environment: str, queue: str) -> None:
-    ring = KeyRing.from_text(KEYS[name])
+    ring = ring_of(KEYS[name])
     sealed = {"args": args, "p": {"i": "42", "k": "u"}}
     body = Calls(ring).seal(environment=environment, queue=queue, sealed=sealed)
     header, opened = open_(Key(KEYS[name]), body, environment=environment, queue=queue)
@@ -125,7 +153,7 @@ def test_what_we_seal_the_other_opens(name: str, args: list[Any], environment: s
 @settings(max_examples=40, deadline=None)
 @examples(args=st.lists(VALUES, max_size=5), random=st.binary(min_size=32, max_size=32))
 def test_what_the_other_seals_we_open(name: str, args: list[Any], random: bytes) -> None:
-    calls = Calls(KeyRing.from_text(KEYS[name]))
+    calls = Calls(ring_of(KEYS[name]))
     header = {"id": "01kdvdnafmctfp40h7v7krgmef", "t": "a.b", "q": "billing", "e": "production"}
     header |= {"ct": int(NOW), "ex": int(NOW) + 900, "pk": "u"}  # type: ignore[dict-item]
     sealed = {"p": {"i": "42", "k": "u"}, "args": args}

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 FOLDER = Path(__file__).with_name("vectors")
-SUITES = {"1": "local", "3": "signed", "4": "split"}
+SUITES = {"1": "local", "3": "signed", "4": "split", "5": "kms"}
 STATE = ("result", "schedule", "blob", "token", "group", "audit")
 
 
@@ -89,7 +89,8 @@ class Key:
     def __init__(self, text: str) -> None:
         parts, *options = text.split(";")
         self.text, self.parts = text, dict(read_part(each) for each in parts.split("+"))
-        name = dict(option.split("=") for option in options).get("suite", "local")
+        said = dict(option.split("=", 1) for option in options)
+        name, self.arn = said.get("suite", "local"), said.get("kms", "")
         self.suite = next(digit for digit, known in SUITES.items() if known == name)
         getattr(self, f"_{name}")()
 
@@ -123,6 +124,15 @@ class Key:
         else:
             self.seal_public = self.parts.get("seal", b"")
         self.ek = kid(self.seal_public)
+
+    def _kms(self) -> None:
+        self._public()
+        self.ek = kid(b"kms " + self.arn.partition("?")[0].encode())
+
+    def use(self, data_key: bytes) -> None:
+        """Suite 5: seal or open the next message under this."""
+        data = prk("kms", data_key)
+        self.seal_key, self.nonce_key = expand(data, b"seal"), expand(data, b"hedge")
 
     def purpose(self, name: str) -> bytes:
         return expand(self.state, name.encode())
@@ -180,6 +190,16 @@ def hpke_open(private: bytes, info: bytes, ciphertext: bytes) -> bytes:
     return cipher.decrypt(nonce, ciphertext[32:], b"")
 
 
+# ------------------------------------------------------------------ KMS
+
+
+def lend(environment: str, queue: str) -> tuple[bytes, bytes]:
+    """In the place of GenerateDataKey with this encryption context: a data key, and the same wrapped."""
+    context = lp(environment.encode(), queue.encode())
+    wrapped = hashlib.shake_256(b"fnqueue test vector wrapped" + context).digest(184)
+    return hashlib.sha256(b"fnqueue test vector data key" + context).digest(), wrapped
+
+
 # ------------------------------------------------------------------ envelopes
 
 
@@ -193,10 +213,14 @@ def seal(key: Key, header: dict[str, Any], sealed: dict[str, Any], random: bytes
     """Every step, by name. `random`: 32 bytes, in suite 4 the ephemeral private key."""
     frame = framed(sealed)
     ctx = lp(b"fnq1", header["e"].encode(), header["q"].encode())
-    header = header | ({"ek": key.ek} if key.ek else {})
+    header, lent = header | ({"ek": key.ek} if key.ek else {}), {}
+    if key.suite == "5":
+        data_key, wrapped = lend(header["e"], header["q"])
+        key.use(data_key)
+        header, lent = header | {"dk": b64(wrapped)}, {"data_key": data_key.hex()}
     prefix = f"fq1.{key.suite}.{key.id}.{json.dumps(header, separators=(',', ':'))}"
     aad = ctx + prefix.encode()
-    steps = {"header": header, "sealed": sealed, "random": random.hex(), "frame": frame.hex(), "aad": aad.hex()}
+    steps = {"header": header, "sealed": sealed, "random": random.hex(), "frame": frame.hex(), "aad": aad.hex(), **lent}
     if key.suite == "4":
         ciphertext = hpke_seal(key.seal_public, aad, frame, random)
         steps |= {"enc": ciphertext[:32].hex()}
@@ -222,6 +246,11 @@ def open_(key: Key, body: str, *, environment: str, queue: str) -> tuple[dict[st
     if (header["e"], header["q"], header.get("ek")) != (environment, queue, key.ek):
         raise Refused("header")
     aad, ciphertext = ctx + match[1].encode(), unb64(match[5])
+    if key.suite == "5":
+        data_key, wrapped = lend(environment, queue)
+        if unb64(header["dk"]) != wrapped:
+            raise Refused("data key")
+        key.use(data_key)
     try:
         if key.suite == "4":
             frame = hpke_open(key.parts["open"], aad, ciphertext)
@@ -255,10 +284,13 @@ def open_record(key: Key, purpose: str, id: str, sealed: bytes) -> bytes:
 
 
 def key_text(suite: str, number: int) -> str:
-    kinds = {"1": ["root"], "3": ["sign", "shared", "state"], "4": ["sign", "open", "state"]}[suite]
+    kinds = {"1": ["root"], "3": ["sign", "shared", "state"], "4": ["sign", "open", "state"], "5": ["sign", "state"]}[
+        suite
+    ]
     raws = [hashlib.sha256(f"fnqueue test vector {suite} {kind} {number}".encode()).digest() for kind in kinds]
     text = "+".join(part(kind, raw) for kind, raw in zip(kinds, raws, strict=True))
-    return text if suite == "1" else f"{text};suite={SUITES[suite]}"
+    kms = f";kms=arn:aws:kms:eu-west-1:123456789012:key/{number:08}-12ab-34cd-56ef-1234567890ab" if suite == "5" else ""
+    return text if suite == "1" else f"{text};suite={SUITES[suite]}{kms}"
 
 
 def described(key: Key) -> dict[str, Any]:
