@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import cryptography.hazmat.backends.openssl.backend  # noqa: F401 - else keys import it when they are made: see forks
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

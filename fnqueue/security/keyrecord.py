@@ -14,6 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
+from fnqueue import forks
 from fnqueue.errors import KeysMissing
 from fnqueue.security.keystrings import KEY_PREFIX, key_id_of, prk_of
 from fnqueue.security.primitives import Mac, expand, lp
@@ -178,7 +179,8 @@ def _local(parts: Mapping[str, bytes], suite: str) -> dict[str, Any]:
 
 
 def _asymmetric(parts: Mapping[str, bytes], suite: str) -> dict[str, Any]:
-    from fnqueue.security import asymmetric  # not at the top: suite 1 needs none of it
+    with forks.importing():
+        from fnqueue.security import asymmetric  # not at the top: suite 1 needs none of it
 
     public = parts["verify"] if "verify" in parts else asymmetric.verify_of(parts["sign"])
     sealing: Sealing | None = None
@@ -189,7 +191,8 @@ def _asymmetric(parts: Mapping[str, bytes], suite: str) -> dict[str, Any]:
         seal = parts["seal"] if "seal" in parts else asymmetric.seal_of(parts["open"])
         sealing = asymmetric.Hpke(parts.get("open"), seal, key_id_of(seal))
     elif "kms" in parts:
-        from fnqueue.security.kms import datakeys
+        with forks.importing():
+            from fnqueue.security.kms import datakeys
 
         sealing = datakeys.sealing_of(parts["kms"])
     state_prk = prk_of("state", parts["state"]) if "state" in parts else None

@@ -21,6 +21,7 @@ from hashlib import sha256
 from itertools import pairwise
 from typing import Final
 
+from fnqueue import forks
 from fnqueue.errors import KeyInvalid
 from fnqueue.security.primitives import from_base32, mac, to_base32
 from fnqueue.security.suites import SUITES
@@ -143,7 +144,8 @@ def _refuse_weak(kind: str, raw: bytes) -> None:
     if len(raw) != 32 or len(set(raw)) < 20 or len(steps) < 20:
         raise KeyInvalid(f"it is weak: its bytes repeat or count. {_AGAIN.capitalize()}")
     if kind in PUBLIC_HALF.values():
-        from fnqueue.security.asymmetric import is_weak  # not at the top: suite 1 needs none of it
+        with forks.importing():
+            from fnqueue.security.asymmetric import is_weak  # not at the top: suite 1 needs none of it
 
         if is_weak(kind, raw):
             raise KeyInvalid(f"it is weak: a public key under which everybody could pass. {_AGAIN.capitalize()}")

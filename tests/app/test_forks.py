@@ -17,6 +17,7 @@ import pytest
 
 from fnqueue import FnQueue
 from fnqueue.testing import Drain
+from tests.security.rings import whole
 
 BEGIN = """
 import ctypes, os, sys, threading, time, warnings
@@ -69,9 +70,9 @@ def scene(code: str, folder: Path) -> None:
     assert (process.returncode, said.read_text()) == (0, "")
 
 
-def texts(folder: Path) -> list[str]:
+def texts(folder: Path, **settings: str) -> list[str]:
     """What is in the queue, each message once, by running it."""
-    fn = FnQueue(url=f"sqlite:///{folder}/queue.db")
+    fn = FnQueue(url=f"sqlite:///{folder}/queue.db", **settings)
     ran: list[str] = []
 
     @fn.task(name="note")
@@ -282,3 +283,29 @@ leave()
         tmp_path,
     )
     assert texts(tmp_path) == ["child", "parent"]
+
+
+@pytest.mark.parametrize("suite", ["split", "kms"])
+def test_a_child_of_a_thread_that_loads_what_its_suite_needs_does_not_wait_for_it(suite: str, tmp_path: Path) -> None:
+    """Web processes fork whenever they like, and a ring is first read by a thread that answers a request."""
+    key = whole(suite)
+    scene(
+        f"""
+class Slow:
+    asked = threading.Event()
+    def find_spec(self, name, path=None, target=None):
+        if name == "fnqueue.security." + {{"split": "asymmetric", "kms": "kms.datakeys"}}[{suite!r}]:
+            self.asked.set(); time.sleep(1)
+
+sys.meta_path.insert(0, Slow())
+fn = FnQueue(url=f"sqlite:///{{sys.argv[1]}}/queue.db", keys={key!r})
+note = fn.task(name="note")(note.function)
+thread = threading.Thread(target=note.defer, args=("thread",), name="first")
+thread.start()
+assert Slow.asked.wait(30)
+ended_well(child_of(os.fork, lambda: note.defer("child")))
+thread.join()
+""",
+        tmp_path,
+    )
+    assert texts(tmp_path, keys=key) == ["child", "thread"]
