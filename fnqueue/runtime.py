@@ -112,7 +112,8 @@ class Runtime(Keeping):
             return [str(error)]
         except ValueError as error:
             return [f"FNQUEUE_SUITES: {error}"]
-        if ring.primary.can("sign") and not any(ring.primary.suite in taken for taken in suites.values() or [SUITES]):
+        everywhere = ({"": frozenset(SUITES)} | dict(suites)).values()
+        if ring.primary.can("sign") and not any(ring.primary.suite in taken for taken in everywhere):
             return [f"FNQUEUE_SUITES takes no message of the primary key, whose suite is {ring.primary.suite_name}"]
         return []
 
