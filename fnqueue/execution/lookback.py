@@ -68,7 +68,10 @@ def recall(delivery: Delivery, powers: Powers, *, copy: bool = False) -> Outcome
         return Refused("REPLAY", known.state)
     if known.fence[0] > delivery.generation or _is_parked(delivery, known, powers):
         return Refused("REPLAY", SUPERSEDED)
-    delivery.record = known.changed(fence=delivery.fence, call=known.call or delivery.call)
+    # An earlier delivery may not have been able to read whose it is: KMS was away, say.
+    delivery.record = known.changed(
+        fence=delivery.fence, call=known.call or delivery.call, principal=known.principal or delivery.principal
+    )
     return None
 
 

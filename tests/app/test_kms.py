@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fnqueue import FnQueue, current_task
+from fnqueue import FnQueue, Principal, current_task
 from fnqueue.broker.base import Entry
 from fnqueue.broker.names import dead_letter
 from fnqueue.cli.dead_letters import Visit
@@ -154,6 +154,28 @@ def test_a_message_waits_for_kms_and_then_runs_as_at_its_first_attempt(
     assert [("pay 7", 6 if store else 1)] == RUNS
     assert worker.left() == 0
     assert worker.left(dead_letter("default")) == 0
+
+
+def test_a_call_that_waited_for_kms_belongs_to_who_made_it(
+    web: Side, worker: Side, clock: ManualClock, store: dict[str, str]
+) -> None:
+    """Its record was begun before anybody could read whose it is."""
+    if store:
+        return  # no records
+    with web.fn.as_principal(Principal("42")):
+        handle = web.pay.defer(7)
+    worker.fn.load_principal(lambda id: Principal(id))
+    worker.kms.then("Decrypt", fail(400, "AccessDeniedException"))
+    worker.drain()
+    assert handle.state == "RETRY"
+    clock.advance(seconds=30)
+    worker.drain()
+    assert RUNS == [("pay 7", 1)]
+    results = web.fn.runtime().results
+    assert results is not None
+    record = results.read(handle.id)
+    assert record is not None
+    assert (record.state, record.principal) == ("SUCCESS", "user:42")
 
 
 def test_a_call_that_kms_never_opens_again_is_given_up_an_hour_after_it_expired(
