@@ -133,7 +133,8 @@ class Keeping:
 
     @made_once
     def dedupe(self) -> Dedupe | None:
-        return Dedupe(self.engine.store, self.clock) if self.engine.store else None
+        store, sealing = self.engine.store, self.sealing
+        return Dedupe(store, self.clock, sealing.mac, sealing.mac_holds) if store else None
 
     @made_once
     def control(self) -> Control | None:

@@ -141,11 +141,13 @@ class Replay:
     # ---------------------------------------------------------------- helpers
 
     def _refusal(self, known: Record, call: bytes | None) -> Done | Elsewhere | Conflict | None:
+        if not self._is_genuine(known):
+            return None  # whoever can only write to the store keeps nobody from running
         state = _field(known, "state")
         if self._is_of_another(known, call):
             return Conflict(str(state))
         if state in ("done", "dead"):
-            return Done(dead=state == "dead") if self._is_genuine(known) else None
+            return Done(dead=state == "dead")
         # A retry's own message comes back when it is due, by a clock that may be a little behind this one.
         running = state == "running"
         at = stored.time(known.fields, "lease_until" if running else "retry_at") or 0.0
@@ -158,7 +160,7 @@ class Replay:
         tag = _field(known, "call")
         if call is None or self._check is None or not isinstance(tag, bytes):
             return False  # one of the two does not say
-        return self._is_genuine(known) and not self._check(_call_text(known.id, call), tag)
+        return not self._check(_call_text(known.id, call), tag)
 
     def _is_genuine(self, record: Record) -> bool:
         mac = _field(record, "mac")
@@ -193,7 +195,8 @@ class Replay:
 
 def _text(id: str, fields: Mapping[str, Any]) -> bytes:
     call = fields.get("call")
-    said = f"once {len(id)} {id} {fields.get('state')} {fields.get('run')}".encode()
+    times = f"{fields.get('lease_until')} {fields.get('retry_at')}"
+    said = f"once {len(id)} {id} {fields.get('state')} {fields.get('run')} {times}".encode()
     return said + b" " + call if isinstance(call, bytes) else said  # without one it is as it was before there were any
 
 

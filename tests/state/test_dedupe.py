@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from fnqueue.clock import ManualClock
 from fnqueue.state.dedupe import Dedupe
-from fnqueue.store.base import Store
+from fnqueue.store.base import Record, Store
 
 KEY = "a" * 26
 HOUR = 3600
@@ -108,3 +110,36 @@ def test_claims_and_releases_that_race_leave_one_holder_or_none(
 
     assert sum(race([lambda id=f"{who}": come_and_go(id) for who in range(4)])) >= 1
     assert store.get("dedupe", KEY) is None
+
+
+# ------------------------------------------------------------------ who can write to the store, and has no key
+
+
+@pytest.fixture
+def signed(store: Store, clock: ManualClock) -> Dedupe:
+    def mac(data: bytes) -> bytes:
+        return hmac.digest(b"key", data, "sha256")
+
+    return Dedupe(store, clock, mac, lambda data, tag: hmac.compare_digest(mac(data), tag))
+
+
+@pytest.mark.parametrize("forged", [{"id": "theirs"}, {"id": "theirs", "mac": b"m" * 32}, {"id": 7}, {}])
+def test_a_forged_dedupe_key_gives_nobody_the_call_of_another(
+    signed: Dedupe, store: Store, clock: ManualClock, forged: dict[str, Any]
+) -> None:
+    until = clock.now() + HOUR
+    store.put(Record(kind="dedupe", id=KEY, fields=forged))
+    assert signed.holder(KEY) is None
+    assert [signed.claim(KEY, id, until=until) for id in ("first", "second")] == ["first", "first"]
+    assert signed.confirm(KEY, "first", until=until)
+
+
+def test_a_dedupe_key_moved_or_edited_is_nobodys(signed: Dedupe, store: Store, clock: ManualClock) -> None:
+    until = clock.now() + HOUR
+    assert signed.claim(KEY, "theirs", until=until) == "theirs"
+    true = store.get("dedupe", KEY)
+    assert true is not None
+    store.put(replace(true, id="b" * 26, version=0))
+    assert signed.claim("b" * 26, "mine", until=until) == "mine"
+    store.put(replace(true, fields={**true.fields, "id": "other"}))
+    assert signed.claim(KEY, "mine", until=until) == "mine"
