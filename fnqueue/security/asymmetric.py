@@ -78,6 +78,9 @@ class Hpke:
     def to_seal(self, environment: str, queue: str) -> Hpke:
         return self
 
+    def knows(self, environment: str, queue: str, dk: str | None) -> bool:
+        return True
+
     def to_open(self, environment: str, queue: str, dk: str | None) -> Hpke:
         return self
 

@@ -179,6 +179,12 @@ class Verified:
         if self.key.limits and not self.key.limits.allow(task=self.task, kind=self.principal_kind, mandated=True):
             raise EnvelopeError("KEY_NOT_FOR_TASK", f"key {self.key.key_id} is not for {self.task!r}")
 
+    @property
+    def asks(self) -> bool:
+        """Whether `unseal` asks KMS, which may take a while."""
+        header, sealing = self._header, self.key.sealing
+        return sealing is not None and not sealing.knows(header.environment, header.queue, header.data_key)
+
     def unseal(self) -> dict[str, Any]:
         """Steps 10 and 11: the sealed part. Raises EnvelopeError UNSEAL or FRAME; UNKNOWN_KEY where the part of the
         key that opens is not in the ring, or another one than was sealed for. In suite kms also KmsUnavailable."""

@@ -90,6 +90,10 @@ class Sealing(Protocol):
 
     def to_seal(self, environment: str, queue: str, /) -> Sealer: ...
 
+    def knows(self, environment: str, queue: str, dk: str | None, /) -> bool:
+        """Whether `to_open` asks nobody."""
+        ...
+
     def to_open(self, environment: str, queue: str, dk: str | None, /) -> Opener:
         """`dk`: what the header says. Raises Unsealable."""
         ...
@@ -126,6 +130,9 @@ class Symmetric:
 
     def to_seal(self, environment: str, queue: str) -> Symmetric:
         return self
+
+    def knows(self, environment: str, queue: str, dk: str | None) -> bool:
+        return True
 
     def to_open(self, environment: str, queue: str, dk: str | None) -> Symmetric:
         return self

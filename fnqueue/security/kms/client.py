@@ -19,8 +19,8 @@ from fnqueue.errors import ExtraMissing, KmsUnavailable
 from fnqueue.security.kms.arn import KmsKey
 from fnqueue.security.suites import Unsealable
 
-CONNECT_SECONDS = 2
-READ_SECONDS = 5  # KMS answers in a few milliseconds, and a request of a web process waits for it
+CONNECT_SECONDS = 1
+READ_SECONDS = 3  # KMS answers in a few milliseconds, and a request of a web process waits for it
 ATTEMPTS = 2
 DATA_KEY_BYTES: Final = 32
 

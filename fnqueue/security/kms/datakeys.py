@@ -85,6 +85,9 @@ class Kms:
                 found = memory.take(place) or self._generate(memory, place)
         return found
 
+    def knows(self, environment: str, queue: str, dk: str | None) -> bool:
+        return self._here().opened.get((environment, queue, dk)) is not None
+
     def to_open(self, environment: str, queue: str, dk: str | None) -> Symmetric:
         """What opens a message with this `dk`. Raises Unsealable, KmsUnavailable, ExtraMissing."""
         memory, place = self._here(), ("open", environment, queue)

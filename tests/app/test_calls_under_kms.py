@@ -18,6 +18,7 @@ from fnqueue.cli.dead_letters import Visit
 from fnqueue.clock import ManualClock
 from fnqueue.errors import KmsUnavailable, QueueMissing, SomeNotSent
 from fnqueue.events import MessageRefused, TaskRescheduled
+from fnqueue.execution.delivery import Delivery
 from fnqueue.security.keyring import KeyRecord, KeyRing
 from fnqueue.security.keystrings import new_key
 from fnqueue.security.kms.arn import parse_kms_key
@@ -154,6 +155,25 @@ def test_a_message_waits_for_kms_and_then_runs_as_at_its_first_attempt(
     assert [("pay 7", 6 if store else 1)] == RUNS
     assert worker.left() == 0
     assert worker.left(dead_letter("default")) == 0
+
+
+def test_a_receive_does_not_wait_for_kms(web: Side, worker: Side) -> None:
+    """What opens a whole receive ahead asks nobody: a KMS that hangs would keep all that is received from its turn."""
+    for cents in (1, 2):
+        web.pay.defer(cents)
+    runtime = worker.fn.runtime()
+    executor = runtime.executor(worker="w")
+    received = [
+        Delivery(message, received_at=runtime.clock.monotonic())
+        for message in runtime.engine.broker.receive("default", max_messages=10, visibility_seconds=60)
+    ]
+    executor.open_ahead(received)
+    assert worker.kms.asked == []
+    assert [delivery.opened for delivery in received] == [None, None]
+    executor.execute(received[0])
+    executor.open_ahead(received[1:])
+    assert received[1].opened is not None, "once its data key is there, it is opened ahead as all others"
+    assert worker.kms.operations() == ["Decrypt"]
 
 
 def test_a_call_that_waited_for_kms_belongs_to_who_made_it(
