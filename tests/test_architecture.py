@@ -296,3 +296,9 @@ def test_the_types_of_the_public_surface_are_those_of_the_names() -> None:
     (listed,) = [node.value for node in stub.body if isinstance(node, ast.Assign)]
     assert imported == fnqueue._HOME
     assert ast.literal_eval(listed) == fnqueue.__all__
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest takes the second for the first and refuses to run both, which nobody sees who runs one folder."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

@@ -22,13 +22,14 @@ from fnqueue.scheduling.entry import Entry, read_entry
 from fnqueue.security import frame, header, records, tokens
 from fnqueue.security.envelope import peek, seal, verify
 from fnqueue.security.ids import new_id
-from fnqueue.security.keyring import KeyRing, entries, write_key
+from fnqueue.security.keyring import KeyRing, entries
+from fnqueue.security.keystrings import write_part
 from fnqueue.security.primitives import from_base64, to_base64
 from fnqueue.security.principal import Principal
 
 NOW = 1_767_225_600.0
 ENVIRONMENT, QUEUE = "production", "billing"
-KEY = write_key(bytes((n * 73 + n * n * 31 + 5) % 256 for n in range(32)))
+KEY = write_part("root", bytes((n * 73 + n * n * 31 + 5) % 256 for n in range(32)))
 RING = KeyRing.from_text(KEY)
 ID = new_id(NOW)
 BODY_MAX = 1_048_576
