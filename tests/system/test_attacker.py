@@ -23,7 +23,7 @@ import pytest
 
 from fnqueue import FnQueue, Principal
 from fnqueue.errors import FnQueueError, ResultUnreadable, TaskFailed
-from fnqueue.security.keyring import new_key
+from tests.security.rings import given, whole
 from tests.system import vault
 from tests.system.fleet import ROOT
 
@@ -45,13 +45,14 @@ class Call:
 
 
 class Victims:
-    """Two workers and a web process on one file, each with the keys; and the ledger of what ran."""
+    """Two workers and a web process on one file, each with its part of the key; and the ledger of what ran."""
 
-    def __init__(self, folder: Path, keys: str) -> None:
-        self.folder, self.keys = folder, keys
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder, self.keys = folder, given(key, "worker")
+        self.secrets = [part for part in key.split(";")[0].split("+") if "-verify-" not in part]
         self.database, self.ledger = folder / "queue.db", folder / "ledger"
         self.ledger.touch()
-        self.fn = FnQueue(url=f"sqlite:///{self.database}", keys=keys, visibility_seconds=3)
+        self.fn = FnQueue(url=f"sqlite:///{self.database}", keys=given(key, "web"), visibility_seconds=3)
         for task in vault.fn.registry:
             options = {name: getattr(task.options, name) for name in type(task.options).__slots__}
             self.fn.task(**options | {"name": task.name})(task.function)
@@ -100,9 +101,9 @@ class Victims:
         self.fn.close()
 
 
-@pytest.fixture
-def victims(tmp_path: Path) -> Any:
-    made = Victims(tmp_path, new_key())
+@pytest.fixture(params=["local", "signed", "split"])
+def victims(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    made = Victims(tmp_path, whole(request.param))
     yield made
     made.close()
 
@@ -136,7 +137,7 @@ def test_who_has_everything_but_the_keys_has_nothing_run_and_learns_nothing(
     for cents, name in enumerate(("pay", "pay_once", "fails", "brief")):
         victims.defer(name, cents)
     victims.wait(lambda: len(victims.lines("ran")) >= 5, 30, "the first calls ran")
-    told = attacked(victims, 60 if full else 12, dice.randrange(2**31))
+    told = attacked(victims, 60 if full else 8, dice.randrange(2**31))
     fresh = victims.defer("pay", 1)
     victims.wait(lambda: any(line["id"] == fresh.id for line in victims.lines("ran")), 60, "a call after the attack")
 
@@ -158,7 +159,7 @@ def test_who_has_everything_but_the_keys_has_nothing_run_and_learns_nothing(
     assert told["found"] == []
     assert len(told["did"]) >= 20, "so that the attacker did all that it can"
     assert "Traceback" not in victims.said()
-    for marker in (ACCOUNT, OWNER, victims.keys):
+    for marker in (ACCOUNT, OWNER, *victims.secrets):
         assert marker not in victims.said()
     for worker in victims.workers:
         worker.send_signal(signal.SIGTERM)
