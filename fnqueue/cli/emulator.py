@@ -47,4 +47,4 @@ def emulator(host: str, port: int, db: str, account: str, region: str, strict: b
             options, lambda url: click.echo(f"fnqueue emulator: SQS and EventBridge Scheduler on {url}, kept in {db}")
         )
     except FnQueueError as error:
-        raise Fault(str(error).replace("set FNQUEUE_URL to", "set --db to"), exit_code_of(error)) from error
+        raise Fault(str(error), exit_code_of(error)) from error

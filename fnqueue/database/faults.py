@@ -95,7 +95,9 @@ def busy(path: str) -> DatabaseBusy:
 def cannot_open(path: str, setting: str = URL) -> DatabaseError:
     folder = os.path.dirname(path)
     if os.path.isdir(path):
-        return DatabaseError(f"{path} is a folder: set {setting} to a file in it, as sqlite:///{path}/fnqueue.db")
+        file = f"{path}/fnqueue.db"
+        example = f"sqlite:///{file}" if setting == URL else file
+        return DatabaseError(f"{path} is a folder: set {setting} to a file in it, as {example}")
     if not os.path.isdir(folder):
         return DatabaseError(f"the folder {folder} does not exist: make it, or set {setting} to a file in another.")
     return read_only(path)

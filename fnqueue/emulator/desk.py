@@ -3,7 +3,7 @@
 What many clients ask at the same moment is done in one transaction, so one fsync serves them all; the moment lasts
 until nobody has asked for more in a turn of the loop, so that who was just answered can come along. A long poll is a
 future in its queue's line: it costs nothing until a message comes, or is due. Of those who wait one is woken; when it
-has what it wanted it wakes the next.
+has what it wanted it wakes the next. What another process writes into the file is seen within a second.
 Knows nothing of protocols; runs works, and knows of queues only that they are touched.
 """
 
@@ -26,6 +26,7 @@ T = TypeVar("T")
 _TOGETHER_MAX = 64
 _QUIET_TURNS = 2  # what was read in one turn of the loop is asked for in the next
 _SHORTEST_SECONDS = 0.001
+_GLANCE_SECONDS = 1.0
 
 
 class _Order(NamedTuple):
@@ -49,21 +50,27 @@ class Desk:
         self._busy = False  # the engine is, or will be in a moment
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._glances = database.path is None  # or none is needed: nobody else has it
+        self._version: int | None = None  # of the file, as others have written it
         self.stopping = False
         self._thread = threading.Thread(target=self._run, name="fnqueue-emulator-engine", daemon=True)
         self._thread.start()
 
     async def do(self, work: Callable[[], T]) -> T:
         """What `work` returns, once it is durable. Raises what it raises."""
+        future = self._ask(work)
+        try:
+            return await future
+        finally:
+            del future  # its error knows this frame: a circle, as in `_outcome`
+
+    def _ask(self, work: Callable[[], T]) -> asyncio.Future[T]:
         future: asyncio.Future[T] = self._loop.create_future()
         self._orders.append(_Order(work, future))
         if not self._busy:
             self._busy = True
             self._loop.call_soon(self._gather, 1, _QUIET_TURNS)
-        try:
-            return await future
-        finally:
-            del future  # its error knows this frame: a circle, as in `_outcome`
+        return future
 
     def close(self) -> None:
         """Does what was asked for, and nothing more. In a thread; the loop goes on."""
@@ -119,6 +126,9 @@ class Desk:
         """In line for a queue, before looking whether there is a message: done when it is time to look again."""
         place: asyncio.Future[None] = self._loop.create_future()
         self._lines.setdefault(name, deque()).append(place)
+        if not self._glances:
+            self._glances = True
+            self._loop.call_later(_GLANCE_SECONDS, self._glance)
         return place
 
     def leave(self, name: str, place: asyncio.Future[None], *, passes_on: bool) -> None:
@@ -163,10 +173,30 @@ class Desk:
         del self._timers[name]
         self.wake(name)
 
+    # ------------------------------------------------------------------ what other processes write
+
+    def _glance(self) -> None:
+        """Once a second while somebody waits: nobody else's send is heard of."""
+        self._glances = bool(self._lines) and not self.stopping
+        if self._glances:
+            self._ask(lambda: self._database.write(_version)).add_done_callback(self._glanced)
+
+    def _glanced(self, found: asyncio.Future[int]) -> None:
+        if found.exception() is None and found.result() != self._version:  # else who asks for more hears the error
+            self._version = found.result()
+            self.wake_all()
+        self._loop.call_later(_GLANCE_SECONDS, self._glance)
+
     def stop(self) -> None:
         """Long polls end now, with nothing."""
         self.stopping = True
         self.wake_all()
+
+
+def _version(connection: Connection) -> int:
+    """It changes when another connection has written: all that we write goes through this one."""
+    version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+    return version
 
 
 def _outcome(work: Callable[[], Any]) -> _Outcome:

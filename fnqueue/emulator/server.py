@@ -7,6 +7,7 @@ nowhere else, when a server is started; a connection is `connection.py`'s.
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import logging
 import socket
@@ -56,7 +57,7 @@ def serve(options: Options, on_ready: Callable[[str], None]) -> None:
 def _engine(options: Options) -> Engine:
     clock = TurnableClock() if options.test_clock else SystemClock()
     # Waits end by the machine's time; a turned clock only moves what is due.
-    database = Database(options.db)
+    database = Database(options.db, setting="--db")
     try:
         database.look()
         service = QueueService(database, clock=clock, strict=options.strict)
@@ -122,7 +123,9 @@ def _listen(options: Options) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        text = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}. Name another --port."
+        named = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        advice = "Name an address of this machine with --host." if named else "Name another --port."
+        text = f"cannot listen on {options.host}:{options.port}: {error.strerror or error}. {advice}"
         raise FnQueueError(text) from error
     return listener
 

@@ -439,6 +439,16 @@ def test_a_file_that_is_not_ours_is_one_line_and_exit_1(tmp_path: Path, make: An
     assert said in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert (path.read_bytes() if path.is_file() else b"") == before
+    assert "sqlite://" not in done.stderr, "--db is a path"
+
+
+def test_a_host_that_is_not_this_machine_is_not_said_to_be_a_matter_of_the_port() -> None:
+    for host in ("no.such.host.invalid", "192.0.2.1"):
+        done = start("--db", ":memory:", "--host", host)
+        assert done.returncode == 1
+        assert "--host" in done.stderr
+        assert "--port" not in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_folder_that_is_not_there_and_a_port_that_is_taken_are_one_line(tmp_path: Path) -> None:
