@@ -53,13 +53,17 @@ class Ticker(threading.Thread):
 
     def run(self) -> None:
         while not self._closed.wait(self._powers.tick_seconds):
-            try:
-                while self.tick() == DUE_AT_ONCE and not self._closed.is_set():
-                    pass  # as many as one tick takes: there may be more
-            except Exception as error:  # this thread must live, or parked messages would wait for ever
-                if not isinstance(error, FnQueueError):
-                    _log.exception("a tick failed")
-                self._trouble(None, error)
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """All that is due now. Raises nothing: this thread must live, or parked messages would wait for ever."""
+        try:
+            while self.tick() == DUE_AT_ONCE and not self._closed.is_set():
+                pass  # as many as one tick takes: there may be more
+        except Exception as error:
+            if not isinstance(error, FnQueueError):
+                _log.exception("a tick failed")
+            self._trouble(None, error)
 
     def tick(self) -> int:
         """Send what is due; how many parked messages were sent."""

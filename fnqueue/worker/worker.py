@@ -195,6 +195,8 @@ class Worker:
         self._health.write()
         if self._schedules:
             ScheduleBook(lambda: self.runtime).sync()
+        if self.burst and self._ticker is not None:
+            self._ticker.catch_up()  # it may have ended before the thread looks
         self._ticks.begin()
         self._settling.start()
         self._heartbeat.start()

@@ -12,6 +12,7 @@ from fnqueue import Backoff, FnQueue, SoftTimeLimitExceeded, TaskRevoked
 from fnqueue.errors import ReceiptExpired
 from fnqueue.events import EngineTrouble, TaskReleased, WorkerStopped
 from fnqueue.middleware import Middleware
+from fnqueue.policies import from_schedule
 from fnqueue.worker.worker import EXIT_FORCED, Worker
 from tests.worker.helpers import burst, eventually, queue_in, working
 
@@ -50,6 +51,22 @@ class TestBurst:
         chain.defer(10)
         burst(fn)
         assert seen == list(range(10, -1, -1))
+
+    def test_what_has_fallen_due_is_run_before_it_ends(self, fn):
+        """Whoever starts it from a crontab has no worker that is there for a second tick."""
+
+        @fn.schedule("rate(1 hour)", name="hourly")
+        @fn.task(name="note", policy=from_schedule)
+        def note() -> None:
+            seen.append(1)
+
+        seen: list[int] = []
+        burst(fn, schedules=False)
+        assert seen == []
+        burst(fn)
+        assert seen == [1]
+        burst(fn)
+        assert seen == [1]
 
     def test_max_tasks_ends_it_earlier(self, fn):
         @fn.task(name="note")
