@@ -495,3 +495,18 @@ def test_the_kms_key_stands_beside_the_signing_key_with_limits_and_states_as_in_
 def test_a_ring_is_read_without_asking_kms(kms: Proxy) -> None:
     KeyRing.from_text(new_key("5", kms=kms_key(kms.endpoint)))
     assert kms.asked == []
+
+
+def test_a_data_key_that_kms_denies_keeps_no_other_message_waiting(site: Site, kms: Proxy, clock: ManualClock) -> None:
+    """A signer names one that KMS says no to, as AWS does of keys that are not there: only his own message waits."""
+    bodies = [site.seal()]
+    clock.advance(seconds=301)
+    bodies.append(site.seal())
+    denied = site.with_dk(bodies[0], to_base64(bytes(184)).decode())
+    kms.then("Decrypt", fail(400, "AccessDeniedException"))
+    with pytest.raises(KmsUnavailable, match="AccessDenied"):
+        site.open(denied)
+    assert all(site.open(body) for body in bodies)
+    with pytest.raises(KmsUnavailable, match="AccessDenied"):
+        site.open(denied)
+    assert len(kms.requests("Decrypt")) == 3, "nor is KMS asked about it again at once"

@@ -23,6 +23,7 @@ from fnqueue.clock import Clock, SystemClock
 from fnqueue.errors import KmsUnavailable
 from fnqueue.security.keystrings import prk_of
 from fnqueue.security.kms.arn import parse_kms_key
+from fnqueue.security.kms.client import REFUSED_SECONDS as NO_SECONDS
 from fnqueue.security.kms.client import KmsClient
 from fnqueue.security.primitives import from_base64, is_base64, to_base64
 from fnqueue.security.suites import Symmetric, Unsealable
@@ -116,13 +117,15 @@ class Kms:
         if memory.refused.get(known) or dk is None or len(dk) > _CHARS_MAX or not is_base64(dk.encode()):
             raise Unsealable
         memory.raise_trouble(place)
+        memory.raise_trouble((*place, dk))
         try:
             opened = _cipher(self._wrapping.unwrap(from_base64(dk.encode()), _context(place)))
         except Unsealable:
             memory.refused.put(known, True)
             raise
         except KmsUnavailable as error:
-            memory.remember_trouble(place, error)
+            # A "no" may be to this one alone: a signer may name what nobody may open, and must not stop the others.
+            memory.remember_trouble(place if error.retry_seconds < NO_SECONDS else (*place, dk), error)
             raise
         memory.opened.put(known, opened)
         return opened
@@ -149,7 +152,7 @@ def sealing_of(text: bytes) -> Kms:
 
 # ------------------------------------------------------------------ what is remembered
 
-_Place = tuple[str, str, str]  # seal or open, environment, queue
+_Place = tuple[str, ...]  # seal or open, environment, queue; of a refusal to open, also the data key
 
 
 class _Memory:
