@@ -10,7 +10,7 @@ is false: a copy put here by a stranger must not make a call run twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from fnqueue.runtime import Runtime
 from fnqueue.security import envelope
 from fnqueue.security.header import Header
 from fnqueue.security.principal import KINDS
+from fnqueue.security.suites import accepted
 from fnqueue.state import replay, results
 
 HOLD_SECONDS = 60
@@ -127,7 +128,7 @@ class Visit:
         Raises EnvelopeError for one that is not ours or does not open, BrokerError.
         """
         queue = self._destination(dead)
-        entry = renewed(self._runtime, self.verified(dead), queue=queue, group=dead.message.group, by=by)
+        entry = renewed(self._runtime, self.taken(dead), queue=queue, group=dead.message.group, by=by)
         failures = self._broker.send(queue, [entry])
         if failures:
             raise BrokerError(f"{queue!r} did not take a message: {failures[0].text}")
@@ -140,6 +141,24 @@ class Visit:
             return self.verified(dead).task
         except EnvelopeError:
             return ""
+
+    def taken(self, dead: Dead) -> envelope.Verified:
+        """As a worker would take it: of a suite of its queue, and within the limits of its key. What gets a new
+        envelope must be, for it is then under our key, which may do more. Raises EnvelopeError."""
+        queue, suites = binding(home(self.queue)), accepted(self._runtime.settings.suites)
+        found = self.verified(dead, suites.get(queue, suites.get("")))
+        found.check_limits()
+        return found
+
+    def is_taken(self, dead: Dead, *, opens: bool = False) -> bool:
+        """`opens`: its seal, too. Raises KmsUnavailable then."""
+        try:
+            found = self.taken(dead)
+            if opens:
+                found.unseal()
+        except EnvelopeError:
+            return False
+        return True
 
     def arguments(self, dead: Dead) -> dict[str, Any]:
         """As they travel, without secrets. Raises EnvelopeError, BlobsUnavailable."""
@@ -168,18 +187,11 @@ class Visit:
     def _forget_ends(self, group: Sequence[Dead]) -> None:
         store = self._runtime.engine.store
         for dead in group:
-            if store is not None and dead.header is not None and self._is_ours(dead):
+            if store is not None and dead.header is not None and self.is_taken(dead):
                 for kind in (results.KIND, replay.KIND):
                     found = store.get(kind, dead.header.id)
                     if found is not None and found.fields.get("state") not in SUCCEEDED:
                         store.delete(kind, dead.header.id, if_version=found.version)
-
-    def _is_ours(self, dead: Dead) -> bool:
-        try:
-            self.verified(dead)
-        except EnvelopeError:
-            return False
-        return True
 
     def _blob_of(self, dead: Dead) -> str | None:
         """Of a message that is true and that we may open: anybody else's word must delete nothing."""
@@ -189,7 +201,7 @@ class Visit:
             return None
         return reference["n"] if reference is not None else None
 
-    def verified(self, dead: Dead) -> envelope.Verified:
+    def verified(self, dead: Dead, suites: Container[str] | None = None) -> envelope.Verified:
         runtime = self._runtime
         return envelope.verify(
             dead.message.body,
@@ -197,6 +209,7 @@ class Visit:
             environment=runtime.settings.environment,
             queue=binding(home(self.queue)),
             now=runtime.clock.now(),
+            suites=suites,
         )
 
 

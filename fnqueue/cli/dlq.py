@@ -165,8 +165,9 @@ def release(
         def chosen(dead: Dead) -> bool:
             if (ids and dead.id not in ids) or not left.unless(not dead.expired(now), "fresh"):
                 return False
-            task = visit.task_of(dead)
-            return left.unless(not task, "untrue") and left.unless(not by.may(task), "forbidden")
+            return left.unless(not visit.is_taken(dead, opens=True), "untrue") and left.unless(
+                not by.may(visit.task_of(dead)), "forbidden"
+            )
 
         def send_anew(group: Sequence[Dead]) -> None:
             _record(by, "release", f"releases messages of {visit.queue}", visit, group)
@@ -216,7 +217,7 @@ def discard(
 _STAY = {
     "expired": "expired; release or discard them",
     "fresh": "not expired: redrive them",
-    "untrue": "no envelopes of ours",
+    "untrue": "no envelopes of ours, or beyond what their key may do",
     "forbidden": "{who} may not operate on their tasks (operate=)",
 }
 

@@ -72,14 +72,14 @@ def reseal(ctx: click.Context, queue: str, to: str | None, limit: int | None, wh
 _WHY = {
     "already": "sealed with that key already",
     "expired": "expired; see fnqueue dlq release",
-    "refused": "not ours, or not to be opened with these keys, or not for this user",
+    "refused": "not ours, or not to be opened with these keys, or beyond what their key may do, or not for this user",
 }
 
 
 def _left(runtime: Runtime, visit: Visit, dead: Dead, to: str | None) -> str:
     """Why it stays as it is; "": it does not."""
     try:
-        verified = visit.verified(dead)
+        verified = visit.taken(dead)
         if dead.expired(runtime.clock.now()):
             return "expired"
         if to is None and verified.key is runtime.ring().primary:
@@ -96,7 +96,7 @@ def _move(runtime: Runtime, visit: Visit, dead: Dead, to: str) -> None:
     fifo = is_fifo(to)
     entry = Entry(
         id=dead.id,
-        body=_anew(runtime, visit.verified(dead), binding(home(to))),
+        body=_anew(runtime, visit.taken(dead), binding(home(to))),
         group=message.group,
         dedupe=f"{dead.id}.{message.message_id}"[:128] if fifo else None,
         attributes=dict(message.attributes),

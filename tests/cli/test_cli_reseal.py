@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from fnqueue import FnQueue
+from fnqueue.clock import SystemClock
 from fnqueue.security import keyfile
 from fnqueue.security.keyring import KeyRing
 from fnqueue.worker.worker import Worker
@@ -126,6 +127,43 @@ def test_what_is_not_ours_is_left_where_it_is(fnqueue, site):
     assert "1 message sealed anew" in done.stdout
     assert "1 message left: not ours" in done.stderr
     assert fn.runtime().engine.broker.attributes("default").visible == 2
+
+
+@pytest.mark.parametrize("operate", ["reseal", "release"])
+def test_what_its_key_was_not_for_is_not_sealed_anew_with_one_that_is(fnqueue, site, monkeypatch, operate):
+    """Else a thief of a limited key would only have to wait until somebody rotates, or empties the dead letters."""
+    shop, path = site
+    shop.add.defer(1, 1)
+    path.write_text(f"primary:{whole(keyfile.load(path).primary.suite_name)}\n{limited(path, 'tasks=shop.breaks')}")
+    work(opened_anew(shop))
+    (row,) = json.loads(fnqueue("dlq", "show", "default", "--app", "shop", "--json").stdout)
+    assert (row["task"], row["reason"]) == ("shop.add", "KEY_NOT_FOR_TASK")
+    if operate == "release":
+        now = SystemClock.now
+        monkeypatch.setattr(SystemClock, "now", staticmethod(lambda: now() + 500_000))
+        done = fnqueue("dlq", "release", "default", "--reason", "it expired", "--app", "shop")
+        assert "0 messages released" in done.stdout, done.output
+    else:
+        done = fnqueue("keys", "reseal", "default__dead", "--reason", "rotation", "--app", "shop")
+        assert "0 messages sealed anew" in done.stdout, done.output
+        fnqueue("dlq", "redrive", "default", "--app", "shop")
+    work(opened_anew(shop))
+    assert shop.RUNS == []
+
+
+def limited(path, limit: str) -> str:
+    return path.read_text().strip().replace("primary:", "accept:") + f";{limit}\n"
+
+
+def test_what_its_queue_does_not_take_is_not_sealed_anew_as_a_suite_that_it_takes(fnqueue, site, monkeypatch):
+    shop, path = site
+    shop.add.defer(1, 1)
+    rotated(path)
+    own = keyfile.load(path).primary.suite_name
+    monkeypatch.setenv("FNQUEUE_SUITES", "split" if own != "split" else "signed")
+    opened_anew(shop)
+    done = fnqueue("keys", "reseal", "default", "--reason", "rotation", "--app", "shop")
+    assert "0 messages sealed anew" in done.stdout, done.output
 
 
 def test_without_a_reason_or_without_the_parts_nothing_is_done(fnqueue, site):
