@@ -12,6 +12,8 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+_YEAR_9999 = 253_370_764_800  # behind it dates end
+
 
 class Clock(Protocol):
     """`now()`: unix seconds. `monotonic()`: seconds that never go back, of this process only."""
@@ -85,10 +87,12 @@ class TurnableClock:
         condition.wait(seconds)
 
     def advance(self, seconds: float) -> None:
-        """Raises ValueError for a step back."""
-        if not 0 <= seconds < 1e10:
+        """Raises ValueError for a step back, and beyond the year 9998."""
+        if not seconds >= 0:
             raise ValueError(f"a clock is turned forward, got {seconds} seconds")
         with self._lock:
+            if self.now() + seconds >= _YEAR_9999:
+                raise ValueError(f"a clock is turned to the year 9998 at most, got {seconds} seconds")
             self._ahead += seconds
 
 

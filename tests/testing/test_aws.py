@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fnqueue.errors import OptionInvalid
+from fnqueue.errors import FnQueueError, OptionInvalid
 from fnqueue.testing import LocalAws, local_aws
 from tests.commands import environment, run
 
@@ -374,6 +374,28 @@ def test_what_it_does_not_serve_and_what_is_no_account_are_said(aws: LocalAws):
         aws.client(account="1234")
     with pytest.raises(Exception, match="a clock is turned forward, got -1.0 seconds"):
         aws.advance(-1)
+
+
+def test_a_clock_is_not_turned_off_the_calendar_however_many_times_it_is_turned(aws: LocalAws):
+    aws.reset()
+    for _ in range(26):
+        aws.advance(days=110_000)
+    for step in (110_000, 1e15):
+        with pytest.raises(FnQueueError, match="a clock is turned to the year 9998 at most"):
+            aws.advance(days=step)
+    queue = aws.client().create_queue(QueueName="orders")["QueueUrl"]
+    aws.client("scheduler").create_schedule(
+        Name="each-minute",
+        ScheduleExpression="rate(1 minute)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={
+            "Arn": f"arn:aws:sqs:us-east-1:{aws.account}:orders",
+            "RoleArn": "arn:aws:iam::123456789012:role/any",
+            "Input": "then",
+        },
+    )
+    assert aws.client().receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"][0]["Body"] == "then"
+    aws.reset()
 
 
 def test_what_goes_wrong_in_it_is_in_the_report_of_the_test(tmp_path):
