@@ -37,6 +37,8 @@ class Audit:
         self._lock = forks.ProcessLock()
         self._linking = forks.ProcessLock()  # apart: who tells never waits for the disk's or the store's yes
         self._lost = 0
+        self._writing: int | None = None  # the process that does
+        self._due: list[tuple[str, dict[str, Any]]] = []
         self._complained = float("-inf")
         self._asked: tuple[int, float] | None = None  # which process asked for a link, and when
         self._closed = False
@@ -94,12 +96,25 @@ class Audit:
             _log.log(level, "%s", _one_line(text), extra={"fnqueue": {"event": f"audit {what}", **told}})
 
     def _append(self, what: str, told: dict[str, Any]) -> None:
+        """What is told while a line is written follows it: who asks for the key may read new ones, and tell of them."""
         assert self._files is not None
         with self._lock.here():
-            if self._lost:
-                self._files.append("lost", {"count": self._lost})
-                self._lost = 0
-            self._files.append(what, told)
+            if self._writing == os.getpid():
+                self._due.append((what, told))
+                return
+            self._writing, self._due = os.getpid(), [(what, told)]
+            try:
+                while self._due:
+                    if self._lost:
+                        self._files.append("lost", {"count": self._lost})
+                        self._lost = 0
+                    self._files.append(*self._due[0])
+                    del self._due[0]
+            except BaseException:
+                self._lost += len(self._due) - 1  # of one the caller is told
+                raise
+            finally:
+                self._writing = None
 
     def _missed(self, error: Exception) -> None:
         with self._lock.here():

@@ -163,6 +163,35 @@ def test_a_full_file_is_followed_by_another_of_the_same_chain(place: Place) -> N
     assert [line["number"] for file in place.files() for line in told(file) if "number" in line] == list(range(20))
 
 
+def test_what_is_told_while_a_line_is_written_follows_it_and_breaks_no_chain(place: Place) -> None:
+    """Whoever asks for the key may read others, and tell of them: in the middle of a line, and of a following file."""
+    sealing, armed = place.sealing, ""
+
+    def asked(where: str) -> None:
+        nonlocal armed
+        if armed == where:
+            armed = ""
+            audit.tell("keys", None, {"again": True})
+
+    def key_id() -> str:
+        asked("key")
+        return sealing.audit_key_id()
+
+    def mac(key: str, chain: str, text: bytes) -> str:
+        asked("mac")
+        return sealing.audit_mac(key, chain, text)
+
+    audit = Audit(place.clock, Files(str(place.folder), place.clock, key_id, mac, bytes_max=900), place.links())
+    place.made.append(audit)
+    for number in range(30):
+        armed = ("key", "mac")[number % 2]
+        audit.tell("denied", None, {"task": f"pay{number}"})
+    assert len(place.files()) > 5
+    audit.close()
+    report = place.verified()
+    assert (report.chains, report.faults, report.doubts) == (1, [], [])
+
+
 def test_the_store_learns_of_the_last_line_within_a_second_and_no_caller_waits(place: Place, monkeypatch) -> None:
     monkeypatch.setattr(audit_module, "LINK_SECONDS", 0.05)
     put, threads = threading.Event(), []

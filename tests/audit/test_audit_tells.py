@@ -197,6 +197,22 @@ def test_whoever_revokes_is_on_record_with_the_reason_and_so_is_whoever_may_not(
     ]
 
 
+def test_a_process_whose_first_line_has_its_keys_read_writes_one_chain_and_no_doubt(fn):
+    """As every command of an operator does: the line asks for the key, and the keys are told of."""
+    with fn.as_service("operator"):
+        fn.revoke(principal="user:ada", reason="her phone was stolen")
+    runtime = fn.runtime()
+    runtime.audit.close()
+    report = verify(
+        str(runtime.settings.audit_dir),
+        runtime.audit_links().all(),
+        runtime.sealing.audit_holds,
+        now=to_datetime(runtime.clock.now()),
+    )
+    assert (report.chains, report.faults, report.doubts) == (1, [], [])
+    assert [line["what"] for line in told(fn, "begin", "operator", "keys")] == ["begin", "operator", "keys"]
+
+
 def test_without_a_folder_the_logger_has_all_of_it(tmp_path, caplog):
     caplog.set_level(logging.INFO, "fnqueue.audit")
     fn = FnQueue(url=f"sqlite:///{tmp_path}/q.db")
