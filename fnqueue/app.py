@@ -215,7 +215,7 @@ class FnQueue(Acting):
 
         runtime = self.runtime()
         executor = runtime.executor(**WITHOUT_WORKER)
-        prepared = self._prepare(task, args, kwargs)
+        prepared = self._prepare(task, args, kwargs, here=True)
         # The task's own principal counts inside it, as in a worker: it may be the service that the task runs as.
         token = self._principal.set(None)
         try:
@@ -224,10 +224,12 @@ class FnQueue(Acting):
             self._principal.reset(token)
             runtime.dispatch.drop([prepared])  # it was not sent: whoever defers the same must not be told that it was
 
-    def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
+    def _prepare(
+        self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, here: bool = False
+    ) -> Prepared:
         principal = self.current_principal()
         hint = self._nobody() if principal.kind == "anonymous" else ""
-        return self.runtime().dispatch.prepare(task, args, kwargs, principal, hint=hint)
+        return self.runtime().dispatch.prepare(task, args, kwargs, principal, hint=hint, here=here)
 
     def _deliver(self, prepared: list[Prepared]) -> list[Handle[Any]]:
         if not prepared:

@@ -40,9 +40,14 @@ class Dispatch:
         *,
         hint: str,
         tick: Tick | None = None,
+        here: bool = False,
     ) -> Prepared:
-        """Everything but the send. `hint` is said when a policy denies and nobody is logged in."""
-        return self._preparer.prepare(task, args, kwargs, principal, hint=hint, tick=tick)
+        """Everything but the send. `hint` is said when a policy denies and nobody is logged in. `here`: it is not to be
+        sent but to run now, whoever has its dedupe key."""
+        prepared = self._preparer.prepare(task, args, kwargs, principal, hint=hint, tick=tick)
+        if prepared.winner is not None and not here:
+            self._powers.forget([prepared.blob])
+        return prepared
 
     def physical_queue(self, task: Task[Any, Any, Any], queue: str) -> str:
         """The one of a logical queue that the task's priority means. Raises OptionInvalid."""

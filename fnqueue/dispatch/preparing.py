@@ -193,13 +193,10 @@ class Preparer:
 
     def _claim(self, ring: KeyRing, task: Task[Any, Any, Any], one: Unique, call_id: str, blob: str | None) -> Claim:
         try:
-            claim = self._claims.take(ring, task.name, one, call_id, self._powers.waits)
+            return self._claims.take(ring, task.name, one, call_id, self._powers.waits)
         except BaseException:
             self._powers.forget([blob])
             raise
-        if claim.winner != call_id:
-            self._powers.forget([blob])
-        return claim
 
     def _sealed(self, task: Task[Any, Any, Any], call: OutgoingCall, about: dict[str, Any]) -> tuple[str, Blob | None]:
         """The body, and what is too large for it, sealed for itself and not put anywhere yet."""

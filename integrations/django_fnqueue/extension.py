@@ -127,9 +127,11 @@ class FnQueue(CoreFnQueue):
         with self.as_principal(await self._arequest_principal() or ANONYMOUS):
             return await in_thread(self.send, task, args, kwargs)
 
-    def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
+    def _prepare(
+        self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, here: bool = False
+    ) -> Prepared:
         try:
-            return super()._prepare(task, args, kwargs)
+            return super()._prepare(task, args, kwargs, here=here)
         except errors.PolicyDenied as error:
             raise refusals.denied(error) from None
 

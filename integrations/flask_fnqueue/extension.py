@@ -207,11 +207,13 @@ class FnQueue(CoreFnQueue):
             return said
         return f"{said[:-1]}: this app uses no Flask-Login, so say who asks with @fn.principal: request -> Principal."
 
-    def _prepare(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Prepared:
+    def _prepare(
+        self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, here: bool = False
+    ) -> Prepared:
         state, principal = self.state(), self.current_principal()
         if principal.kind == "user":
             state.check_loader(principal.id)
-        return super()._prepare(task, args, kwargs)
+        return super()._prepare(task, args, kwargs, here=here)
 
     # ---------------------------------------------------------------- the shell
 

@@ -354,6 +354,14 @@ def test_what_is_never_sent_leaves_nothing(fn, store):
     assert len(kept(fn)) == 1
 
 
+def test_a_large_call_that_is_applied_finds_its_arguments_whoever_has_its_dedupe_key(fn, store, drain, seen):
+    handle = store.using(dedupe="k").defer(BIG)
+    assert store.using(dedupe="k").apply(BIG + "here").value == len(BIG) + 4
+    assert len(kept(fn)) == 1, "what is applied leaves nothing, and takes nothing of the call that waits"
+    drain()
+    assert (handle.state, len(seen), kept(fn)) == ("SUCCESS", 2, {})
+
+
 def test_a_call_that_another_overtook_while_it_waited_for_its_commit_leaves_nothing(fn, store, drain, seen):
     from tests.app.test_held_calls import Transactions
 
