@@ -92,7 +92,7 @@ class Files:
         made = _Open(chain, os.getpid(), self._create(chain, 1))
         try:
             self._begin(made)
-        except OSError:
+        except BaseException:  # a full disk; or a process whose keys make no MAC
             self._abandon(made)
             raise
         self._open = made
@@ -118,7 +118,7 @@ class Files:
         try:
             os.fsync(current.fd)
             self._begin(following)
-        except OSError:
+        except BaseException:
             self._abandon(following)
             raise
         os.close(current.fd)

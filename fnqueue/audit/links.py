@@ -29,11 +29,13 @@ Holds = Callable[[str, str, bytes, str], Standing]
 
 
 class Link(msgspec.Struct, frozen=True):
-    """`n`, `digest`: of the last line that is known to have been written."""
+    """`n`, `digest`: of the last line that is known to have been written; not to be believed where `standing` is
+    "unknown": `key` is none that this process can ask."""
 
     n: int
     digest: str
     standing: Standing
+    key: str = ""
 
 
 class Links:
@@ -70,7 +72,7 @@ class Links:
         if not isinstance(n, int) or not all(isinstance(each, str) for each in (digest, key, mac)):
             return None
         standing = self._holds(key, record.id, _text(n, digest), mac)
-        return Link(n, digest, standing) if standing in ("good", "revoked") else None
+        return Link(n, digest, standing, key) if standing != "false" else None
 
 
 def _text(n: int, digest: str) -> bytes:

@@ -22,6 +22,7 @@ from fnqueue.audit.links import KEPT_SECONDS, Holds, Link
 
 #: A file goes on in another long before.
 BYTES_MAX: Final = 4 * FILE_BYTES_MAX
+NOT_HERE: Final = "which is not in the key ring, or here without its state, so nobody can say whether it is true"
 #: Within so long of a chain's first line its link may be on the way to the store.
 FIRST_MOMENTS: Final = timedelta(seconds=2)
 
@@ -39,25 +40,31 @@ class Report:
 def verify(folder: str, links: Mapping[str, Link | None] | None, holds: Holds, *, now: datetime) -> Report:
     """`links`: read before this is called, or a chain that goes on looks cut. None: there is no store.
 
-    Raises OSError when the folder cannot be read.
+    Raises OSError when the folder cannot be read; but for one that is gone with files that the store knows of.
     """
-    report, chains = Report(), _chains(folder)
-    for name in sorted(os.listdir(folder)):
+    try:
+        names = sorted(os.listdir(folder))
+    except FileNotFoundError:
+        if not links:
+            raise
+        names = []
+    report, chains = Report(), _chains(names)
+    for name in names:
         if name.endswith(".jsonl") and not lines.NAME.fullmatch(name):
             report.faults.append(f"{name}: no file of an audit has such a name")
     for chain in sorted(chains):
         _Walk(folder, chain, report, holds).walk(chains[chain], links, now)
     for chain in sorted(set(links or ()) - set(chains)):
         link = (links or {})[chain]
-        told = f"{link.n} lines" if link is not None else "an unknown number of lines"
+        told = f"{link.n} lines" if link is not None and link.standing != "unknown" else "an unknown number of lines"
         report.faults.append(f"{chain}: its files are missing, with {told}")
     report.chains = len(chains)
     return report
 
 
-def _chains(folder: str) -> dict[str, list[int]]:
+def _chains(names: list[str]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
-    for name in os.listdir(folder):
+    for name in names:
         match = lines.NAME.fullmatch(name)
         if match:
             found.setdefault(match["chain"], []).append(int(match["file"]))
@@ -87,14 +94,14 @@ class _Walk:
             before = number
         if links is not None:
             self._compare(links, now)
-        self._tell_unproven("unknown", self._report.faults, "not in the key ring, so nobody can say whether it is true")
-        self._tell_unproven("revoked", self._report.doubts, "revoked: whoever got that key could have made it")
+        self._tell_unproven("unknown", self._report.faults, NOT_HERE)
+        self._tell_unproven("revoked", self._report.doubts, "which is revoked: whoever got that key could have made it")
 
     def _tell_unproven(self, standing: str, into: list[str], text: str) -> None:
         found = [(where, line) for where, line in self._unproven if self._standing(line) == standing]
         if found:
             where, line = found[0]
-            into.append(f"{where}: made with key {line.key}, which is {text}; {len(found)} such lines")
+            into.append(f"{where}: made with key {line.key}, {text}; {len(found)} such lines")
 
     def _standing(self, line: Line) -> str:
         return self._holds(line.key, self._chain, line.signed, line.mac)
@@ -172,6 +179,9 @@ class _Walk:
         link = links[self._chain]
         if link is None:
             self._report.faults.append(f"{self._chain}: what the store says of its end was changed, or copied there")
+        elif link.standing == "unknown":
+            told = f"was changed, or made with key {link.key[:20]}, {NOT_HERE}"
+            self._report.faults.append(f"{self._chain}: what the store says of its end {told}")
         elif link.n > (self._n or 0):
             self._report.faults.append(
                 f"{self._chain}: ends with number {self._n or 0}, and number {link.n} was written: it was cut"

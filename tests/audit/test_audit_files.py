@@ -34,6 +34,7 @@ from fnqueue.sealing import Sealing
 from fnqueue.security.keyring import KeyRing, new_key
 from fnqueue.store.base import Record
 from fnqueue.store.sqlite import SqliteStore
+from tests.security.rings import given, whole
 
 KEY = new_key()
 
@@ -465,6 +466,15 @@ def test_files_that_somebody_put_there_neither_hold_verify_up_nor_fill_the_memor
     assert any("has more than 2,000 bytes" in fault for fault in place.faults())
 
 
+def test_a_folder_that_is_gone_is_told_file_by_file_by_what_the_store_knows(place: Place, written: Path) -> None:
+    written.unlink()
+    place.folder.rmdir()
+    assert place.faults() == [f"{stored(place).id}: its files are missing, with 7 lines"]
+    place.store.delete(KIND, stored(place).id)
+    with pytest.raises(FileNotFoundError):  # perhaps another folder is meant
+        place.verified()
+
+
 def test_a_file_in_the_place_of_another_is_found(place: Place, written: Path) -> None:
     audit = place.process()
     for _ in range(6):
@@ -525,9 +535,14 @@ def kept_as(place: Place, record: Record, **fields: Any) -> None:
 def test_a_store_row_of_an_audit_that_was_edited_is_found(place: Place, written: Path) -> None:
     record = stored(place)
     true = dict(record.fields)
-    for forged in ({"n": 3}, {"digest": "0" * 64}, {"key": "aaaaaaaa"}, {"mac": "A" * 43}, {"mac": b"A"}, {"n": "7"}):
+    for forged in ({"n": 3}, {"digest": "0" * 64}, {"mac": "A" * 43}, {"mac": b"A"}, {"n": "7"}):
         kept_as(place, record, **(true | forged))
         assert place.faults() == [f"{record.id}: what the store says of its end was changed, or copied there"]
+    kept_as(place, record, **(true | {"key": "aaaaaaaa"}))
+    (fault,) = place.faults()
+    assert fault.startswith(
+        f"{record.id}: what the store says of its end was changed, or made with key aaaaaaaa, which"
+    )
 
 
 def test_a_store_row_of_one_audit_under_the_name_of_another_is_found(place: Place, written: Path) -> None:
@@ -615,6 +630,17 @@ def test_a_field_cannot_take_the_place_of_a_lines_own_and_a_long_one_is_cut(plac
     assert (line["n"], line["what"], len(line["text"]), line["line"]) == (2, "denied", 1000, "a\nb\x1b[2J")
     assert file.read_bytes().count(b"\n") == 2
     assert place.faults() == []
+
+
+def test_a_process_whose_keys_make_no_mac_leaves_no_file_that_looks_like_a_fault(place: Place) -> None:
+    """A dashboard has only what verifies: what it tells is in the log, and what operators do there is not done."""
+    place.keys = (given(whole("split"), "dashboard"),)
+    audit = place.process()
+    audit.tell("denied", None, {})
+    with pytest.raises(AuditUnwritable, match="needs fnqk1-state"):
+        audit.must("operator", "OPERATOR", {})
+    audit.close()
+    assert place.files() == []
 
 
 def test_who_has_not_the_key_cannot_say_whether_its_lines_are_true(place: Place, written: Path) -> None:
