@@ -22,6 +22,7 @@ from fnqueue.errors import BrokerError, EnvelopeError, KmsUnavailable
 from fnqueue.runtime import Runtime
 from fnqueue.security import envelope
 from fnqueue.security.header import Header
+from fnqueue.security.ids import is_id
 from fnqueue.security.principal import KINDS
 from fnqueue.security.suites import accepted
 from fnqueue.state import replay, results
@@ -159,6 +160,12 @@ class Visit:
         except EnvelopeError:
             return False
         return True
+
+    def succeeded(self, dead: Dead) -> bool:
+        """Whether a record of ours says so: then it is a copy, and in a new envelope it would run again."""
+        known = self._runtime.results
+        record = known.read(dead.id) if known is not None and is_id(dead.id) else None
+        return record is not None and record.readable and record.state == "SUCCESS"
 
     def arguments(self, dead: Dead) -> dict[str, Any]:
         """As they travel, without secrets. Raises EnvelopeError, BlobsUnavailable."""

@@ -13,7 +13,7 @@ from fnqueue.cli import screen
 from fnqueue.cli.context import find_application
 from fnqueue.cli.dead_letters import Dead, Visit, dead_letter_queue, each, home
 from fnqueue.cli.discovery import Application
-from fnqueue.cli.faults import reported
+from fnqueue.cli.faults import Fault, reported
 from fnqueue.cli.operator import Operator, as_option, operator, reason_option
 from fnqueue.errors import EnvelopeError
 from fnqueue.runtime import Runtime
@@ -156,6 +156,9 @@ def release(
     Whether the user may still do it is asked before the run, as of every call. The new call's id is shown.
     """
     runtime = _runtime(ctx)
+    lacking = runtime.ring().primary.lacks("sign", "seal")
+    if lacking:
+        raise Fault(lacking)
     now, left = runtime.clock.now(), Left()
     with (
         operator(runtime, who, reason, needs_reason="to release messages") as by,
@@ -165,9 +168,18 @@ def release(
         def chosen(dead: Dead) -> bool:
             if (ids and dead.id not in ids) or not left.unless(not dead.expired(now), "fresh"):
                 return False
-            return left.unless(not visit.is_taken(dead, opens=True), "untrue") and left.unless(
-                not by.may(visit.task_of(dead)), "forbidden"
-            )
+            forbidden = not by.may(visit.task_of(dead))
+            if not (left.unless(not visit.is_taken(dead), "untrue") and left.unless(forbidden, "forbidden")):
+                return False
+            return left.unless(visit.succeeded(dead), "succeeded") and left.unless(not opens(dead), "closed")
+
+        def opens(dead: Dead) -> bool:
+            try:
+                visit.arguments(dead)
+            except EnvelopeError as error:
+                click.echo(f"{screen.printable(dead.id)}: {error.code}: {screen.printable(error.detail)}", err=True)
+                return False
+            return True
 
         def send_anew(group: Sequence[Dead]) -> None:
             _record(by, "release", f"releases messages of {visit.queue}", visit, group)
@@ -218,6 +230,8 @@ _STAY = {
     "expired": "expired; release or discard them",
     "fresh": "not expired: redrive them",
     "untrue": "no envelopes of ours, or beyond what their key may do",
+    "succeeded": "have succeeded already, so they are copies: discard them",
+    "closed": "they do not open here",
     "forbidden": "{who} may not operate on their tasks (operate=)",
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fnqueue import Principal, Secret
+from fnqueue.broker.base import Entry
 from fnqueue.clock import SystemClock
 from fnqueue.security.envelope import peek
 from fnqueue.worker.worker import Worker
@@ -292,8 +293,6 @@ def test_revoking_the_old_call_as_a_root_stops_the_released_one(fnqueue, bank, e
 
 
 def test_what_is_not_expired_or_not_ours_is_not_released(fnqueue, bank, dead):
-    from fnqueue.broker.base import Entry
-
     broker = bank.fn.runtime().engine.broker
     letters = broker.receive("default__dead", max_messages=10, visibility_seconds=0)
     body = next(letter.body for letter in letters if dead[1] in letter.body).replace('"ex":1', '"ex":')  # long ago
@@ -304,6 +303,40 @@ def test_what_is_not_expired_or_not_ours_is_not_released(fnqueue, bank, dead):
         "2 messages left in default__dead: not expired: redrive them",
         "1 message left in default__dead: no envelopes of ours, or beyond what their key may do",
     }
+
+
+def test_a_dead_letter_that_does_not_open_is_named_and_keeps_no_other_from_being_released(
+    fnqueue, bank, work, monkeypatch
+):
+    large, small = deferred(bank, "note", "n" * 2_000_000), deferred(bank, "note", "n")
+    work()
+    (path,) = (path for path in Path().glob("*.blobs/*/*"))
+    path.unlink()
+    later(monkeypatch)
+    done = fnqueue("dlq", "release", "default", "--reason", "x")
+    assert done.exit_code == 0, done.output
+    assert re.findall(r"^(\w{26}) -> ", done.stdout, re.M) == [small.id]
+    told, left = done.stderr.splitlines()
+    assert told.startswith(f"{large.id}: BLOB_MISSING: its large arguments ")
+    assert left == "1 message left in default__dead: they do not open here"
+    assert [line["ids"] for line in record("operator")] == [[small.id]]
+
+
+def test_a_strangers_copy_of_a_call_that_succeeded_is_not_released_to_run_again(fnqueue, bank, work, monkeypatch):
+    bank.broken[0] = False
+    handle = bank.note.using(expires_seconds=60).defer("n")
+    broker = bank.fn.runtime().engine.broker
+    (message,) = broker.receive("default", visibility_seconds=0)
+    work()
+    assert handle.state == "SUCCESS"
+    broker.send("default__dead", [Entry(id="copy", body=message.body)])
+    now = SystemClock.now
+    monkeypatch.setattr(SystemClock, "now", staticmethod(lambda: now() + 4_000))
+    done = fnqueue("dlq", "release", "default", "--reason", "x")
+    assert done.stdout == "0 messages released to default\n"
+    assert done.stderr == (
+        "1 message left in default__dead: have succeeded already, so they are copies: discard them\n"
+    )
 
 
 # ---------------------------------------------------------------- what else operators do
