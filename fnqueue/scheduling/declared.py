@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from fnqueue import codec
 from fnqueue.errors import OptionInvalid
@@ -13,6 +13,10 @@ from fnqueue.task.options import CallOptions, unknown_option
 from fnqueue.task.task import Task
 
 T = TypeVar("T")
+
+_DELAYS: Final = ("delay_seconds", "not_before")
+#: What `declare` takes and nobody says by name, and what a call takes and a schedule does not.
+_NOT_SAID: Final = (*_DELAYS, "expression", "task", "origin")
 
 
 def declares(register: Callable[[Schedule], None], expression: str, said: Mapping[str, Any]) -> Callable[[T], T]:
@@ -50,8 +54,11 @@ def declare(
     if not isinstance(task, Task):
         raise OptionInvalid(f"schedule {name!r}: a schedule calls a task, got {type(task).__name__}: @fn.task first")
     for option in options:
-        if option in ("delay_seconds", "not_before") or option not in CallOptions.__slots__:
-            raise unknown_option(option, declare)
+        if option in _DELAYS:
+            raise OptionInvalid(f"{option}= is no option of a schedule: its expression says when, and start= from when")
+        if option not in CallOptions.__slots__:
+            raise unknown_option(option, declare, also=tuple(CallOptions.__slots__), but=_NOT_SAID)
+    _check_arguments(args, kwargs)
     wire = [codec.to_json(value, task=task.name, path=f"args[{n}]") for n, value in enumerate(args)]
     named = {key: codec.to_json(value, task=task.name, path=key) for key, value in (kwargs or {}).items()}
     return Schedule(
@@ -72,3 +79,14 @@ def declare(
         delete_after_completion=delete_after_completion,
         origin=origin,
     ).checked()
+
+
+def _check_arguments(args: Any, kwargs: Any) -> None:
+    """Text is iterable, too: `args=("seven")` would be five arguments. Shows no values."""
+    if isinstance(args, str | bytes | Mapping) or not isinstance(args, Iterable):
+        kind = type(args).__name__
+        raise OptionInvalid(f"args= is a list or a tuple of arguments, and here is {kind}: for one, args=(value,)")
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise OptionInvalid(
+            f'kwargs= is a dict of arguments by name, and here is {type(kwargs).__name__}: {{"days": 7}}'
+        )

@@ -8,7 +8,7 @@ Knows no engine: whether an option needs a store is asked at the start of web an
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
@@ -234,12 +234,16 @@ MEANT = {
 }
 
 
-def unknown_option(name: str, known: Callable[..., Any]) -> OptionInvalid:
+def unknown_option(
+    name: str, known: Callable[..., Any], *, also: Sequence[str] = (), but: Sequence[str] = ()
+) -> OptionInvalid:
+    """`known`: takes them, but not `but`; `also` are taken beside them."""
     import difflib
     import inspect
 
     parameters = inspect.signature(known).parameters.values()
     names = [each.name for each in parameters if each.kind is not each.VAR_KEYWORD and each.name != "self"]
+    names = [each for each in (*names, *also) if each not in but]
     meant = MEANT.get(name, name)
     if meant in CallOptions.__slots__ and meant not in names:
         return OptionInvalid(f"{name}= is no option of a task; a call has it: task.using({meant}=...).defer(...)")
