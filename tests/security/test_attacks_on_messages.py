@@ -95,11 +95,21 @@ def test_a_header_relabelled_as_another_task_is_refused(site: Site, body: str) -
     assert site.code(body.replace("send_invoice", "delete_account", 1)) == "BAD_TAG"
 
 
-@pytest.mark.parametrize("change", ["ex", "ct", "pk", "id"])
-def test_a_header_whose_other_fields_are_edited_is_refused(site: Site, body: str, change: str) -> None:
-    old = json.loads(body[body.index("{") : body.index("}") + 1])[change]
-    new = {"ex": 2_000_000_000, "ct": 1, "pk": "s", "id": "0" * 26}[change]
-    edited = body.replace(f'"{change}":{json.dumps(old)}', f'"{change}":{json.dumps(new)}', 1)
+OTHERS: dict[str, Any] = {
+    "ex": 2_000_000_000, "ct": 1, "nb": 1, "pk": "s", "id": "0" * 26, "rt": "0" * 26, "ek": "a" * 8, "dk": "QUJD",
+    "tp": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", OTHERS)
+def test_a_header_whose_other_fields_are_edited_is_refused(site: Site, suite: str, change: str) -> None:
+    body = site.seal(not_before=1_767_225_601, root="1" * 26, traceparent=OTHERS["tp"][:-1] + "1")
+    fields = json.loads(body[body.index("{") : body.index("}") + 1])
+    assert set(fields) - {"t", "q", "e"} == set(OTHERS) - ({"local": {"ek", "dk"}, "kms": set()}.get(suite, {"dk"}))
+    if change in fields:
+        edited = body.replace(f'"{change}":{json.dumps(fields[change])}', f'"{change}":{json.dumps(OTHERS[change])}', 1)
+    else:  # put in
+        edited = body.replace("}", f',"{change}":{json.dumps(OTHERS[change])}}}', 1)
     assert edited != body
     assert site.code(edited) == "BAD_TAG"
 

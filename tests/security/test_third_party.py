@@ -12,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given as examples
 from hypothesis import settings
 from hypothesis import strategies as st
 
 from fnqueue.errors import EnvelopeError
+from fnqueue.security import mandate as mandates
 from fnqueue.security.envelope import seal, verify
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.keystrings import new_key
@@ -123,6 +125,29 @@ def test_records_are_sealed_and_opened_as_in_the_vectors(name: str) -> None:
         random = bytes.fromhex(vector["random"])
         assert seal_record(ring, vector["purpose"], vector["id"], data, entropy=lambda n, r=random: r[:n]) == sealed
         assert unseal_record(ring, vector["purpose"], vector["id"], sealed) == data
+
+
+@pytest.mark.parametrize("name", [name for name in SUITES if name != "local"])
+def test_mandates_are_signed_and_proved_as_in_the_vectors(name: str) -> None:
+    (vector,) = VECTORS[name]["mandates"]
+    ring = KeyRing.from_text(VECTORS[name]["keys"][vector["key"]]["text"])
+    said, signer = mandates.prove(vector["text"], ring, vector["environment"])
+    assert (json.loads(msgspec.json.encode(said)), signer) == (vector["claims"], ring.primary)
+    assert mandates.issue(ring.primary, vector["environment"], said) == vector["text"]
+    third = Key(VECTORS[name]["keys"][vector["key"]]["text"])
+    assert third_party.read_mandate(third, vector["environment"], vector["text"]) == vector["claims"]
+    with pytest.raises(Refused):
+        third_party.read_mandate(third, "staging", vector["text"])
+
+
+def test_with_a_key_of_suite_local_there_are_no_mandates() -> None:
+    """Whoever verifies with it could write one."""
+    assert VECTORS["local"]["mandates"] == []
+    key = VECTORS["local"]["keys"][0]["text"]
+    text = third_party.mandate(Key(key), "production", VECTORS["signed"]["mandates"][0]["claims"])["text"]
+    with pytest.raises(EnvelopeError) as refused:
+        mandates.prove(text, KeyRing.from_text(key), "production")
+    assert refused.value.code == "KEY_NOT_FOR_TASK"
 
 
 # ------------------------------------------------------------------ both ways, whatever is in it

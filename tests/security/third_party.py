@@ -280,6 +280,25 @@ def open_record(key: Key, purpose: str, id: str, sealed: bytes) -> bytes:
     return AESGCM(expand(k, b"fnq1 record" + nonce)).decrypt(bytes(12), sealed[33:], aad)
 
 
+# ------------------------------------------------------------------ mandates
+
+
+def mandate(key: Key, environment: str, claims: dict[str, Any]) -> dict[str, Any]:
+    text = f"{key.id}.{b64(json.dumps(claims, separators=(',', ':'), ensure_ascii=False).encode())}"
+    tag = key.tag(lp(b"fnq1 mandate", environment.encode()), text.encode())
+    return {"environment": environment, "claims": claims, "text": f"{text}.{b64(tag)}"}
+
+
+def read_mandate(key: Key, environment: str, text: str) -> dict[str, Any]:
+    """The claims of one that `key` signed."""
+    key_id, claims, tag = text.split(".")
+    if key_id != key.id:
+        raise Refused("another key")
+    key.verify(lp(b"fnq1 mandate", environment.encode()), f"{key_id}.{claims}".encode(), unb64(tag))
+    read: dict[str, Any] = json.loads(unb64(claims))
+    return read
+
+
 # ------------------------------------------------------------------ the files
 
 
@@ -308,6 +327,8 @@ def build(suite: str) -> dict[str, Any]:
     principal = {"i": "42", "k": "u", "t": "acme", "r": ["staff"], "a": 1767225000.5}
     sealed = {"p": principal, "args": [7, {"$date": "2026-01-01"}], "kwargs": {"größe": 2.5}}
     one, two = bytes(range(32)), bytes(range(100, 132))
+    claims = {"p": principal, "t": ["shop.mail", "stock.*"], "r": id, "x": 1767612600}
+    mandates = [{"key": 0} | mandate(keys[0], "production", claims)] if suite != "1" else []
     return {
         "suite": suite,
         "name": SUITES[suite],
@@ -321,6 +342,7 @@ def build(suite: str) -> dict[str, Any]:
             {"key": 0} | record(keys[0], "result", id, b'{"ok":true}', one),
             {"key": 1} | record(keys[1], "schedule", "nightly", b"", two),
         ],
+        "mandates": mandates,
     }
 
 
