@@ -49,7 +49,8 @@ def seal_record(
 
 
 def unseal_record(keyring: KeyRing, purpose: Purpose, context_id: str, sealed: bytes) -> bytes:
-    """The data of `seal_record`. Raises EnvelopeError MALFORMED, UNKNOWN_KEY, REVOKED_KEY or UNSEAL."""
+    """The data of `seal_record`. Raises EnvelopeError MALFORMED, UNKNOWN_KEY, REVOKED_KEY or UNSEAL; KeysMissing
+    where no key at all has a state part."""
     if len(sealed) < 49 or sealed[:1] != _VERSION:
         raise EnvelopeError("MALFORMED", "not a sealed record")
     key_id = sealing_key_id(sealed)
@@ -58,6 +59,8 @@ def unseal_record(keyring: KeyRing, purpose: Purpose, context_id: str, sealed: b
         raise EnvelopeError("UNKNOWN_KEY", f"key {key_id!r} is not in the key ring")
     if key.state == "revoked":
         raise EnvelopeError("REVOKED_KEY", f"key {key_id} is revoked")
+    if purpose not in key.purposes and keyring.keepers:  # else nothing opens here: that is said louder
+        raise EnvelopeError("UNKNOWN_KEY", key.lacks("state") or "")
     try:
         cipher = _cipher(key, purpose, sealed[_NONCE])
         return cipher.decrypt(_ZERO, sealed[33:], _aad(key, purpose, context_id))

@@ -61,7 +61,7 @@ def read(keyring: KeyRing, token: str, *, subject: str, now: float) -> StatusCla
     ):
         raise TokenInvalid
     key = keyring.get(match["key"])
-    if key is None or key.state == "revoked" or not _signer(key, subject).validate(token):
+    if key is None or key.state == "revoked" or not key.can("state") or not _signer(key, subject).validate(token):
         raise TokenInvalid
     claims = StatusClaims(match["id"], _task(match["task"]), int(match["call"]), int(match["expires"]))
     if now >= claims.expires_at:

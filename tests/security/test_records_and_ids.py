@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnqueue.errors import EnvelopeError
+from fnqueue.errors import EnvelopeError, KeysMissing
 from fnqueue.security.ids import ALPHABET, derived_id, is_id, milliseconds, new_id
+from fnqueue.security.keyfile import share
 from fnqueue.security.keyring import KeyRing, make_record, new_key, parse_key
 from fnqueue.security.principal import Principal
 from fnqueue.security.records import (
@@ -20,6 +22,7 @@ from fnqueue.security.records import (
     seal_record,
     unseal_record,
 )
+from tests.security.rings import whole
 
 
 def refusal(ring: KeyRing, purpose: Any, id: str, sealed: bytes) -> str:
@@ -193,3 +196,17 @@ def test_what_is_no_id_is_told(text: str) -> None:
 def test_times_outside_of_48_bits_are_refused(now: float) -> None:
     with pytest.raises(ValueError, match="no time"):
         new_id(now)
+
+
+def test_a_record_under_a_key_of_which_only_the_public_half_is_here_is_refused_as_all_others() -> None:
+    """Whoever can write to the store can name any key; who reads must not stumble over it."""
+    here, public = KeyRing.from_text(whole("signed")), KeyRing.from_text(share(whole("signed"), "dashboard"))
+    ring = KeyRing([*here, replace(public.primary, state="accept")])
+    sealed = seal_record(here, "result", "7", b"data")
+    named = sealed[:1] + public.primary.key_id.encode() + sealed[9:]
+    with pytest.raises(EnvelopeError) as refused:
+        unseal_record(ring, "result", "7", named)
+    assert refused.value.code == "UNKNOWN_KEY"
+    assert "needs fnqk1-state-" in refused.value.detail
+    with pytest.raises(KeysMissing):  # a dashboard's: nothing would open
+        unseal_record(public, "result", "7", named)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -14,8 +15,10 @@ from fnqueue.clock import ManualClock
 from fnqueue.errors import TokenInvalid
 from fnqueue.security import tokens
 from fnqueue.security.ids import new_id
+from fnqueue.security.keyfile import share
 from fnqueue.security.keyring import KeyRing, new_key
 from fnqueue.security.primitives import lp
+from tests.security.rings import whole
 
 NOW = 1_767_225_600.0
 ID = new_id(NOW)
@@ -122,3 +125,12 @@ def test_tokens_survive_a_rotation_and_not_a_revocation() -> None:
 def test_a_token_that_could_not_be_read_is_not_made(ring: KeyRing, changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="status token"):
         make(ring, **changes)
+
+
+def test_a_token_under_a_key_of_which_only_the_public_half_is_here_looks_like_all_others() -> None:
+    """Ids of keys stand in every message, so anybody can name one."""
+    here = KeyRing.from_text(whole("signed"))
+    public = KeyRing.from_text(share(whole("signed"), "dashboard")).primary
+    ring = KeyRing([*here, replace(public, state="accept")])
+    token = make(ring).replace(here.primary.key_id, public.key_id)
+    assert refused(ring, token) == "not found"
