@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from fnqueue.audit import lines
-from fnqueue.audit.files import FILE_BYTES_MAX
+from fnqueue.audit.files import FILE_BYTES_MAX, read_file
 from fnqueue.audit.lines import Line
 from fnqueue.audit.links import KEPT_SECONDS, Holds, Link
 
@@ -115,8 +115,12 @@ class _Walk:
     # ---------------------------------------------------------------- a file
 
     def _file(self, number: int, *, last: bool) -> None:
-        with open(os.path.join(self._folder, self._name(number)), "rb") as file:
-            *whole, rest = file.read(BYTES_MAX + 1).split(b"\n")
+        data = read_file(os.path.join(self._folder, self._name(number)), BYTES_MAX)
+        if data is None:
+            self._fault(number, "is a link, a pipe or the like, and no file")
+            self._n, self._prev = None, "?"
+            return
+        *whole, rest = data.split(b"\n")
         if sum(map(len, whole)) + len(rest) > BYTES_MAX - len(whole):
             self._fault(number, f"has more than {BYTES_MAX:,} bytes, which no file of ours has")
         if not whole and not rest:

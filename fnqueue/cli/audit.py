@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from fnqueue.audit import lines
-from fnqueue.audit.verifying import Report
+from fnqueue.audit.files import read_file
+from fnqueue.audit.verifying import BYTES_MAX, Report
 from fnqueue.audit.verifying import verify as verified
 from fnqueue.cli import screen
 from fnqueue.cli.context import find_application
@@ -77,7 +78,7 @@ def tail(ctx: click.Context, folder: str | None, number: int, json_: bool) -> No
     """The last lines of all processes, oldest first, as they say: `verify` tells whether they are true."""
     _, place = _looked_at(ctx, folder)
     try:
-        found = _last(place, number)
+        found = last_lines(place, number)
     except OSError as error:
         raise Fault(f"{place}: {error.strerror}") from None
     if json_:
@@ -88,12 +89,12 @@ def tail(ctx: click.Context, folder: str | None, number: int, json_: bool) -> No
         click.echo(screen.printable(f"{line.at} {line.what} {told}".rstrip()))
 
 
-def _last(place: str, number: int) -> list[lines.Line]:
+def last_lines(place: str, number: int) -> list[lines.Line]:
     found: list[lines.Line] = []
     for name in sorted(os.listdir(place)):
         if lines.NAME.fullmatch(name):
-            with open(os.path.join(place, name), "rb") as file:
-                read = [lines.read(text) for text in file.read().split(b"\n")[:-1]]
+            data = read_file(os.path.join(place, name), BYTES_MAX) or b""
+            read = [lines.read(text) for text in data.split(b"\n")[:-1]]
             found = sorted([*found, *(line for line in read if line is not None)], key=lambda line: line.at)[-number:]
     return found
 

@@ -151,12 +151,9 @@ class Visit:
         found.check_limits()
         return found
 
-    def is_taken(self, dead: Dead, *, opens: bool = False) -> bool:
-        """`opens`: its seal, too. Raises KmsUnavailable then."""
+    def is_taken(self, dead: Dead) -> bool:
         try:
-            found = self.taken(dead)
-            if opens:
-                found.unseal()
+            self.taken(dead)
         except EnvelopeError:
             return False
         return True

@@ -27,6 +27,7 @@ from fnqueue.audit.audit import Audit
 from fnqueue.audit.files import Files
 from fnqueue.audit.links import BUCKET, KEPT_SECONDS, KIND, Links
 from fnqueue.audit.verifying import Report, verify
+from fnqueue.cli.audit import last_lines
 from fnqueue.clock import ManualClock, to_datetime
 from fnqueue.database.database import Database
 from fnqueue.errors import AuditUnwritable, StoreError
@@ -464,6 +465,14 @@ def test_files_that_somebody_put_there_neither_hold_verify_up_nor_fill_the_memor
     monkeypatch.setattr("fnqueue.audit.verifying.BYTES_MAX", 2000)
     (place.folder / f"{chain}.0002.jsonl").write_bytes(b"x" * 100_000)
     assert any("has more than 2,000 bytes" in fault for fault in place.faults())
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)])
+def test_a_pipe_or_a_link_in_a_files_place_is_a_fault_that_nobody_waits_for(place: Place, written: Path, make) -> None:
+    written.unlink()
+    make(written)
+    assert f"{written.name}: is a link, a pipe or the like, and no file" in place.faults()
+    assert last_lines(str(place.folder), 20) == []
 
 
 def test_a_folder_that_is_gone_is_told_file_by_file_by_what_the_store_knows(place: Place, written: Path) -> None:
