@@ -324,7 +324,7 @@ class FnQueue(Acting):
         principal: Principal | str | None = None,
         reason: str = "",
     ) -> None:
-        """Stop a call; or all that the call `root` set going; or all that was deferred for `principal` until now.
+        """Stop a call; or a whole tree, by its first call (`root`); or all that was deferred for `principal` until now.
 
         Obeyed before a start, and within two heartbeats by what runs (`context.revoked`). For whoever is asking now:
         it counts for their own calls, and for those of tasks whose `operate` policy lets them. An id that is nobody's,

@@ -44,7 +44,11 @@ def tasks(ctx: click.Context, recent: int | None, json_: bool) -> None:
 
 @tasks.command()
 @click.argument("id_", metavar="[ID]", required=False)
-@click.option("--root", metavar="ID", help="The call that all began with: it, and all that it set going.")
+@click.option(
+    "--root",
+    metavar="ID",
+    help="The first call of a tree: it, and all that it and its children set going. A later one stops alone.",
+)
 @click.option("--principal", metavar="WHO", help="All that was deferred for them until now: user:7, service:import.")
 @as_option
 @reason_option
