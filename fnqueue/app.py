@@ -326,9 +326,10 @@ class FnQueue(Acting):
     ) -> None:
         """Stop a call; or a whole tree, by its first call (`root`); or all that was deferred for `principal` until now.
 
-        Obeyed before a start, and within two heartbeats by what runs (`context.revoked`). For whoever is asking now:
-        it counts for their own calls, and for those of tasks whose `operate` policy lets them. An id that is nobody's,
-        or not theirs to see, is passed over. `reason` is for the audit. Needs a store.
+        Workers learn of it at their next heartbeat, and start none of it; what runs is told within two heartbeats
+        (`context.revoked`). For whoever is asking now: it counts for their own calls, and for those of tasks whose
+        `operate` policy lets them. An id that is nobody's, or not theirs to see, is passed over. `reason` is for the
+        audit. Needs a store.
         Raises PolicyDenied, StoreMissing, OptionInvalid.
         """
         if sum(given is not None for given in (id, root, principal)) != 1:

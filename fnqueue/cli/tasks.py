@@ -57,7 +57,7 @@ def tasks(ctx: click.Context, recent: int | None, json_: bool) -> None:
 def revoke(
     ctx: click.Context, id_: str | None, root: str | None, principal: str | None, who: str | None, reason: str
 ) -> None:
-    """Stop calls: what has not started does not start, and what runs is told within two heartbeats."""
+    """Stop calls: from the workers' next heartbeat on they start none of them; what runs is told within two."""
     if sum(given is not None for given in (id_, root, principal)) != 1:
         raise click.UsageError("give one of: ID, --root ID, --principal WHO")
     app: Application = find_application(ctx)

@@ -131,7 +131,7 @@ class Handle(Generic[R]):
         return await asyncio.to_thread(self.result, timeout_seconds)
 
     def cancel(self) -> None:
-        """Revoke the call: obeyed before its start, and within two heartbeats while it runs."""
+        """Revoke the call: from their next heartbeat on no worker starts it; while it runs, it is told within two."""
         self._turn()
         self._reads.cancel(self)
 
