@@ -59,14 +59,16 @@ def like(text: str, key_id: str, options: str = "") -> str:
     """The text with a key more, accepted, that signs for itself and shares all other parts with `key_id`.
 
     For workers whose tasks defer: what they sign is told from what web nodes sign, and both are read by the same.
-    `options`: as ";mint=no".
+    So are its limits, and `options` besides, as ";mint=no", which count where both say something.
     """
     entry = next((entry for entry in entries(text) if entry.record and entry.record.key_id == key_id), None)
     if entry is None or entry.record is None or entry.record.suite == "1":
         raise KeyInvalid(f"there is no key {key_id} of suite signed, split or kms here; list them: fnqueue keys list")
     others = [part for part in entry.key.split("+") if part.split("-")[1] not in ("sign", "verify")]
-    kms = "".join(_KMS.findall(text[entry.start : entry.end]))
-    return add(text, "+".join([new_part("sign"), *others]) + f";suite={entry.record.suite_name}{kms}{options}")
+    given = {option.partition("=")[0] for option in options.split(";")}
+    kept = text[entry.start : entry.end].rpartition(entry.key)[2].split(";")[1:]
+    kept = [f";{option}" for option in kept if option.partition("=")[0] not in given]
+    return add(text, "+".join([new_part("sign"), *others]) + "".join(kept) + options)
 
 
 def add_successor(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import secrets
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given as examples
 from hypothesis import strategies as st
 
 from fnqueue.errors import KeyInvalid, KeysMissing, SettingsInvalid
-from fnqueue.security.keyfile import ROLES, share
+from fnqueue.security.keyfile import ROLES, like, share
 from fnqueue.security.keyring import KeyRing, entries, record_of
 from fnqueue.security.keystrings import TYPES, new_key, parse_parts, write_part
 from fnqueue.security.primitives import to_base32
@@ -249,3 +250,14 @@ def test_any_parts_give_a_ring_or_faults_and_never_another_error(parts: list[str
             KeyRing.from_text("+".join(parts) + f";suite={named}")
         except SettingsInvalid:
             pass
+
+
+@pytest.mark.parametrize("limits", [";queues=mail", ";tasks=mail.*;kinds=user|service", ";mint=no"])
+def test_a_key_made_like_another_may_do_no_more_than_it(limits: str) -> None:
+    """Else a worker, whose own key it becomes, would defer what the web node must not."""
+    text = new_key("4") + limits
+    model = KeyRing.from_text(text).primary
+    made = KeyRing.from_text(like(text, model.key_id)).records[1]
+    assert made.limits == model.limits
+    asked = KeyRing.from_text(like(text, model.key_id, ";mint=no")).records[1]
+    assert asked.limits == replace(model.limits, mint=False)
