@@ -14,6 +14,7 @@ import msgspec
 from fnqueue.broker.base import Entry
 from fnqueue.broker.names import binding, is_fifo
 from fnqueue.codec.secret import MASK
+from fnqueue.dispatch.delegating import issued
 from fnqueue.errors import EnvelopeError
 from fnqueue.runtime import Runtime
 from fnqueue.security import frame
@@ -56,9 +57,15 @@ def renewed(runtime: Runtime, message: Verified, *, queue: str, group: str | Non
     task = runtime.registry.find(message.task)
     lasts = task.options.expires_seconds if task is not None else _lasted(message)
     id = new_id(now)  # noqa: A001 - the envelope's word
+    ring, environment, root = runtime.ring(), runtime.settings.environment, message.root or message.id
+    content = {name: sealed[name] for name in KEPT if name in sealed} | {"p": principal.to_wire()}
+    # What was made under a mandate is not to get a wider one.
+    if task is not None and message.key.limits.mint:
+        mandate = issued(ring.sealer, environment, task, principal, root, now + lasts)
+        content |= {"m": mandate} if mandate is not None else {}
     about: dict[str, Any] = {
-        "keyring": runtime.ring(),
-        "environment": runtime.settings.environment,
+        "keyring": ring,
+        "environment": environment,
         "queue": binding(queue),
         "id": id,
         "task": message.task,
@@ -66,8 +73,8 @@ def renewed(runtime: Runtime, message: Verified, *, queue: str, group: str | Non
         "expires_at": now + lasts,
         "principal_kind": message.principal_kind,
         "traceparent": message.traceparent,
-        "root": message.root or message.id,
-        "sealed": {name: sealed[name] for name in KEPT if name in sealed} | {"p": principal.to_wire()},
+        "root": root,
+        "sealed": content,
     }
     body = _sealed(runtime, about)
     return Entry(id=id, body=body, group=group, dedupe=f"{id}.0" if is_fifo(queue) else None)

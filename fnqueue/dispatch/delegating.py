@@ -40,12 +40,19 @@ def mandate_for(
     if not key.limits.mint:
         given = made_by.mandate if made_by is not None else None
         return (given, _covered(given, key, task, principal, root, due, expires)) if given else (None, expires)
-    if not task.options.defers or not mandates.can_issue(key):
-        return None, expires
+    return issued(key, environment, task, principal, root, expires), expires
+
+
+def issued(
+    key: KeyRecord, environment: str, task: Task[Any, Any, Any], principal: Principal, root: str, expires: float
+) -> str | None:
+    """One for what the task defers; None where it says nothing of that, or `key` may issue none."""
+    if principal.kind != "user" or not task.options.defers or not mandates.can_issue(key):
+        return None
     # As long as the call itself may run: what it makes by then has to end then, too.
     until = math.ceil(expires) + quotas.RUN_SECONDS_MAX
     named = Mandate(p=_wire(principal), t=tuple(task.options.defers), r=root, x=until)
-    return mandates.issue(key, environment, named), expires
+    return mandates.issue(key, environment, named)
 
 
 def _covered(

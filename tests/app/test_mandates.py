@@ -12,6 +12,7 @@ import pytest
 
 from fnqueue import FnQueue, Principal
 from fnqueue.broker.base import Entry
+from fnqueue.cli.releasing import renewed
 from fnqueue.errors import EnvelopeError, KeyInvalid, OptionInvalid
 from fnqueue.events import CallDeferred, MessageRefused
 from fnqueue.policies import authenticated
@@ -39,6 +40,7 @@ class Site:
         self.ran: list[tuple[str, str, list[str]]] = []
         self.raised: list[BaseException] = []
         self.refused: list[str] = []
+        self.url, self.both = url, both
         self.web, self.worker = (self.application(url, share(both, role, signs=self.own)) for role in ("web", "worker"))
         self.worker.on(MessageRefused, lambda event: self.refused.append(event.code))
 
@@ -71,7 +73,7 @@ class Site:
         def mail() -> None:
             ran("mail")
 
-        @fn.task(name="stock.count")
+        @fn.task(name="stock.count", defers=("*",))
         def count(hops: int) -> None:
             ran(f"count {hops}")
             if hops:
@@ -201,6 +203,38 @@ def test_names_of_tasks_are_checked_when_they_are_given(site: Site) -> None:
     for wrong in ("shop.mail", (7,), ("",)):
         with pytest.raises(OptionInvalid, match="defers="):
             site.web.task(name="x", defers=wrong)
+
+
+def released(site: Site) -> None:
+    """The one message that waits, by an operator, who has the whole key."""
+    operator = site.application(site.url, site.both)
+    runtime = operator.runtime()
+    broker, now = runtime.engine.broker, runtime.clock.now()
+    (message,) = broker.receive("default", visibility_seconds=60)
+    about: dict[str, Any] = {"keyring": runtime.ring(), "environment": "default", "queue": "default", "now": now}
+    entry = renewed(runtime, verify(message.body, **about), queue="default", group=None, by="service:operator")
+    broker.delete("default", [message.receipt])
+    broker.send("default", [entry])
+    operator.close()
+
+
+def test_what_an_operator_releases_may_defer_what_it_could_before(site: Site) -> None:
+    site.defer("shop.order", "stock.count", 1)
+    released(site)
+    site.work()
+    assert [name for name, _, _ in site.ran] == ["order", "count 1", "count 0"]
+    assert (site.raised, site.refused) == ([], [])
+
+
+def test_what_was_made_under_a_mandate_gets_no_wider_one_when_it_is_released(
+    site: Site, stolen: tuple[str, str]
+) -> None:
+    mandate, root = stolen
+    site.forge(mandate, "stock.count", root=root, sealed={"args": [1], "p": ADA.to_wire(), "m": mandate})
+    released(site)
+    site.work()
+    assert [name for name, _, _ in site.ran] == ["count 1"]
+    assert "@fn.task(defers=...)" in str(site.raised[0])
 
 
 # ------------------------------------------------------------------ what a worker may not
