@@ -78,17 +78,20 @@ class Emulator:
     async def _sqs(self, request: Request, gone: Gone, send: Send) -> None:
         request_id = _request_id()
         if json_protocol.speaks(request):
-            done = await self._done(json_protocol.read(request), request, gone)
+            asked = json_protocol.read(request)
+            request.body = b""  # a poll may wait for long
+            done = await self._done(asked, request, gone)
             if isinstance(done, Refusal):
                 send(done.status, *json_protocol.refused(done, request_id))
             else:
                 send(200, *json_protocol.answered(done[1], request_id))
             return
-        asked = query_protocol.read(request) if request.method in ("GET", "POST") else None
-        if asked is None:  # X3
+        given = query_protocol.read(request) if request.method in ("GET", "POST") else None
+        if given is None:  # X3
             send(404, b"<UnknownOperationException/>\n", [(b"content-type", b"text/xml")])
             return
-        done = await self._done(asked, request, gone)
+        request.body = b""
+        done = await self._done(given, request, gone)
         if isinstance(done, Refusal):
             send(done.status, *query_protocol.refused(done, request_id))
         else:

@@ -5,9 +5,13 @@ Read from JSON as it comes, and from the query protocol's flat names by the tabl
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+
+#: Longer lists are none of a client's that means well, and hold the memory of ten requests while they wait.
+_Many = msgspec.Meta(max_length=1000)
+Texts = Annotated[list[str], _Many]
 
 
 class Members(msgspec.Struct, rename="pascal", kw_only=True):
@@ -26,8 +30,8 @@ class AttributeValue(Members):
 
 class CreateQueue(Members):
     queue_name: str | None = None
-    attributes: dict[str, str] | None = None
-    tags: dict[str, str] | None = msgspec.field(name="tags", default=None)
+    attributes: Annotated[dict[str, str], _Many] | None = None
+    tags: Annotated[dict[str, str], _Many] | None = msgspec.field(name="tags", default=None)
 
 
 class GetQueueUrl(Members):
@@ -47,18 +51,18 @@ class ListDeadLetterSourceQueues(OfQueue):
 
 
 class GetQueueAttributes(OfQueue):
-    attribute_names: list[str] | None = None
+    attribute_names: Texts | None = None
 
 
 class SetQueueAttributes(OfQueue):
-    attributes: dict[str, str] | None = None
+    attributes: Annotated[dict[str, str], _Many] | None = None
 
 
 class SendMessage(OfQueue):
     message_body: str | None = None
     delay_seconds: int | None = None
-    message_attributes: dict[str, AttributeValue] | None = None
-    message_system_attributes: dict[str, AttributeValue] | None = None
+    message_attributes: Annotated[dict[str, AttributeValue], _Many] | None = None
+    message_system_attributes: Annotated[dict[str, AttributeValue], _Many] | None = None
     message_deduplication_id: str | None = None
     message_group_id: str | None = None
 
@@ -68,13 +72,13 @@ class SendEntry(SendMessage):
 
 
 class SendMessageBatch(OfQueue):
-    entries: list[SendEntry] | None = None
+    entries: Annotated[list[SendEntry], _Many] | None = None
 
 
 class ReceiveMessage(OfQueue):
-    attribute_names: list[str] | None = None
-    message_system_attribute_names: list[str] | None = None
-    message_attribute_names: list[str] | None = None
+    attribute_names: Texts | None = None
+    message_system_attribute_names: Texts | None = None
+    message_attribute_names: Texts | None = None
     max_number_of_messages: int | None = None
     visibility_timeout: int | None = None
     wait_time_seconds: int | None = None
@@ -90,7 +94,7 @@ class DeleteEntry(DeleteMessage):
 
 
 class DeleteMessageBatch(OfQueue):
-    entries: list[DeleteEntry] | None = None
+    entries: Annotated[list[DeleteEntry], _Many] | None = None
 
 
 class ChangeMessageVisibility(DeleteMessage):
@@ -102,21 +106,21 @@ class ChangeEntry(ChangeMessageVisibility):
 
 
 class ChangeMessageVisibilityBatch(OfQueue):
-    entries: list[ChangeEntry] | None = None
+    entries: Annotated[list[ChangeEntry], _Many] | None = None
 
 
 class TagQueue(OfQueue):
-    tags: dict[str, str | None] | None = None
+    tags: Annotated[dict[str, str | None], _Many] | None = None
 
 
 class UntagQueue(OfQueue):
-    tag_keys: list[str] | None = None
+    tag_keys: Texts | None = None
 
 
 class AddPermission(OfQueue):
     label: str | None = None
-    accounts: list[str] | None = msgspec.field(name="AWSAccountIds", default=None)
-    actions: list[str] | None = None
+    accounts: Texts | None = msgspec.field(name="AWSAccountIds", default=None)
+    actions: Texts | None = None
 
 
 class RemovePermission(OfQueue):

@@ -21,6 +21,7 @@ from fnqueue.emulator import members as m
 from fnqueue.emulator.call import Call
 
 _EVERYTHING = {"All", ".*", "*"}
+_NAME_MAX = 256 + len(".*")
 
 
 async def receive_message(call: Call, asked: m.ReceiveMessage) -> dict[str, Any] | None:
@@ -31,10 +32,11 @@ async def receive_message(call: Call, asked: m.ReceiveMessage) -> dict[str, Any]
     if wait is None:
         wait = await call.desk.do(lambda: call.service.wait_seconds(address))  # R3
     check_wait(wait)
+    wanted = Wanted(asked)
+    asked.attribute_names = asked.message_system_attribute_names = asked.message_attribute_names = None
     received = await (_waited if wait else _looked)(call, address, asked, count, wait)
     if received is None or not received.messages:
         return {}
-    wanted = Wanted(asked)
     return {"Messages": [_shown(call, received.queue, one, wanted) for one in received.messages]}
 
 
@@ -97,13 +99,17 @@ async def _looked_or_woken(
 
 
 class Wanted:
-    """The names that were asked for. They may be a million, so each is looked at once, whatever is received."""
+    """The names that were asked for. They may be many, so each is looked at once, whatever is received.
+
+    They are kept while a poll waits: those that are too long for any attribute are not.
+    """
 
     __slots__ = ("beginnings", "everything", "names", "system")
 
     def __init__(self, asked: m.ReceiveMessage) -> None:
-        self.system = frozenset(asked.message_system_attribute_names or asked.attribute_names or ())
-        self.names = frozenset(asked.message_attribute_names or ())
+        system = asked.message_system_attribute_names or asked.attribute_names or ()
+        self.system = frozenset(name for name in system if len(name) <= _NAME_MAX)
+        self.names = frozenset(name for name in asked.message_attribute_names or () if len(name) <= _NAME_MAX)
         self.everything = not _EVERYTHING.isdisjoint(self.names)
         self.beginnings = frozenset(name.removesuffix(".*") for name in self.names if name.endswith(".*"))
 

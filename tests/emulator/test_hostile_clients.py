@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import socket
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from xml.etree import ElementTree
@@ -25,7 +27,8 @@ from fnqueue.emulator.desk import Desk
 from fnqueue.emulator.http import Request
 from fnqueue.emulator.receiving import Wanted
 from fnqueue.errors import BrokerRefused
-from tests.emulator.clients import http_call, json_call, put, signed, take
+from tests.emulator.clients import client, http_call, json_call, put, signed, take
+from tests.servers import EmulatorProcess
 
 PURGE = "/?Action=PurgeQueue&QueueUrl=orders"
 
@@ -147,6 +150,29 @@ def test_a_million_names_of_attributes_are_gone_through_once_and_not_for_each_at
     for _ in range(100):
         wanted.chosen(given)
     assert names.times == 2
+
+
+@pytest.mark.system
+def test_polls_and_batches_of_megabytes_hold_no_memory_while_they_wait(tmp_path: Path) -> None:
+    psutil = pytest.importorskip("psutil")
+    server = EmulatorProcess(tmp_path / "emulator.db")
+    client(server.endpoint, "1" * 12).create_queue(QueueName="orders")
+    waiting: list[socket.socket] = []
+    poll = {"QueueUrl": "orders", "WaitTimeSeconds": 20}
+    for names in (["x" * 7000] * 1000, ["x"] * 1_000_000):
+        for _ in range(12):
+            body = json.dumps({**poll, "MessageAttributeNames": names}).encode()
+            head = f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: {signed('1' * 12)}\r\nContent-Length: {len(body)}\r\n"
+            place = urlsplit(server.endpoint)
+            waiting.append(socket.create_connection((place.hostname, place.port), timeout=30))
+            waiting[-1].sendall(f"{head}X-Amz-Target: AmazonSQS.ReceiveMessage\r\n\r\n".encode() + body)
+    batch = {"QueueUrl": "orders", "Entries": [{"Id": "1"}] * 500_000}
+    assert json_call(server.endpoint, "SendMessageBatch", batch, "1" * 12).status == 400
+    assert json_call(server.endpoint, "GetQueueUrl", {"QueueName": "orders"}, "1" * 12).status == 200
+    assert psutil.Process(server.pid).memory_info().rss < 300 * 2**20
+    for one in waiting:
+        one.close()
+    server.end()
 
 
 class Name(str):
