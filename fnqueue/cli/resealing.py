@@ -21,8 +21,10 @@ from fnqueue.cli.faults import Fault, reported
 from fnqueue.cli.operator import as_option, operator, reason_option
 from fnqueue.errors import BrokerError, EnvelopeError
 from fnqueue.runtime import Runtime
+from fnqueue.security import mandate as mandates
 from fnqueue.security.blobs.reference import Reference
 from fnqueue.security.envelope import Verified, seal
+from fnqueue.security.keyrecord import UNLIMITED
 
 
 @click.command()
@@ -111,6 +113,8 @@ def _anew(runtime: Runtime, old: Verified, queue: str) -> str:
     sealed: dict[str, Any] = old.unseal()
     reference = sealed.pop("bl", None)
     kept = None if reference is None else msgspec.convert(reference, Reference)
+    if "m" in sealed:
+        sealed["m"] = _signed_anew(runtime, sealed["m"])
     return seal(
         keyring=runtime.ring(),
         environment=runtime.settings.environment,
@@ -126,3 +130,14 @@ def _anew(runtime: Runtime, old: Verified, queue: str) -> str:
         sealed=sealed,
         offload=None if kept is None else lambda _: kept,  # its large arguments stay where they are
     )
+
+
+def _signed_anew(runtime: Runtime, mandate: str) -> str:
+    """It would end with the key that signed it, too. One that proves nothing, or would gain by it, stays as it is."""
+    ring, environment = runtime.ring(), runtime.settings.environment
+    try:
+        said, signer = mandates.prove(mandate, ring, environment)
+    except EnvelopeError:
+        return mandate
+    gains = signer.limits not in (UNLIMITED, ring.primary.limits)
+    return mandate if gains or not mandates.can_issue(ring.primary) else mandates.issue(ring.primary, environment, said)

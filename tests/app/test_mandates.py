@@ -12,14 +12,16 @@ import pytest
 
 from fnqueue import FnQueue, Principal
 from fnqueue.broker.base import Entry
+from fnqueue.cli.dead_letters import Visit
 from fnqueue.cli.releasing import renewed
+from fnqueue.cli.resealing import _move
 from fnqueue.errors import EnvelopeError, KeyInvalid, OptionInvalid
 from fnqueue.events import CallDeferred, MessageRefused
 from fnqueue.policies import authenticated
 from fnqueue.security import mandate as mandates
 from fnqueue.security.envelope import peek, seal, verify
 from fnqueue.security.ids import new_id
-from fnqueue.security.keyfile import like, share
+from fnqueue.security.keyfile import add, like, promote, revoke, share
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.mandate import Mandate
 from fnqueue.security.principal import WirePrincipal
@@ -40,7 +42,7 @@ class Site:
         self.ran: list[tuple[str, str, list[str]]] = []
         self.raised: list[BaseException] = []
         self.refused: list[str] = []
-        self.url, self.both = url, both
+        self.url, self.both, self.suite = url, both, suite
         self.web, self.worker = (self.application(url, share(both, role, signs=self.own)) for role in ("web", "worker"))
         self.worker.on(MessageRefused, lambda event: self.refused.append(event.code))
 
@@ -235,6 +237,27 @@ def test_what_was_made_under_a_mandate_gets_no_wider_one_when_it_is_released(
     site.work()
     assert [name for name, _, _ in site.ran] == ["count 1"]
     assert "@fn.task(defers=...)" in str(site.raised[0])
+
+
+def test_what_is_sealed_anew_may_defer_after_the_old_key_is_revoked(site: Site) -> None:
+    site.defer("shop.order", "shop.mail")
+    new = whole(site.suite)
+    rotated = promote(add(site.both, new), KeyRing.from_text(new).primary.key_id)
+    operator = site.application(site.url, rotated)
+    runtime = operator.runtime()
+    broker, visit = runtime.engine.broker, Visit(runtime, "default")
+    for batch in visit.walk():
+        for each in batch:
+            _move(runtime, visit, each, "default")
+        break
+    worker = site.application(site.url, share(revoke(rotated, site.minting), "worker", signs=site.own))
+    worker.on(MessageRefused, lambda event: site.refused.append(event.code))
+    site.worker.close()
+    site.worker = worker
+    site.work()
+    assert ([name for name, _, _ in site.ran], site.refused) == (["order", "mail"], [])
+    assert broker.attributes("default").visible == 0
+    operator.close()
 
 
 # ------------------------------------------------------------------ what a worker may not
