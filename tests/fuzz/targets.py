@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -20,11 +21,12 @@ from fnqueue.schedule.schedule import Schedule
 from fnqueue.schedule.ticket import Ticket, open_ticket, seal_ticket
 from fnqueue.scheduling.entry import Entry, read_entry
 from fnqueue.security import frame, header, records, tokens
+from fnqueue.security import mandate as mandates
 from fnqueue.security.envelope import peek, seal, verify
 from fnqueue.security.ids import new_id
 from fnqueue.security.keyring import KeyRing, entries
 from fnqueue.security.keystrings import write_part
-from fnqueue.security.primitives import from_base64, to_base64
+from fnqueue.security.primitives import from_base64, lp, to_base64
 from fnqueue.security.principal import Principal
 
 NOW = 1_767_225_600.0
@@ -32,6 +34,26 @@ ENVIRONMENT, QUEUE = "production", "billing"
 KEY = write_part("root", bytes((n * 73 + n * n * 31 + 5) % 256 for n in range(32)))
 RING = KeyRing.from_text(KEY)
 ID = new_id(NOW)
+
+
+def _part(kind: str, seed: int) -> str:
+    return write_part(kind, sha256(b"%d" % seed).digest())
+
+
+def _head(ring: KeyRing) -> tuple[KeyRing, bytes]:
+    """Up to the header of a message."""
+    text = seal(
+        keyring=ring, environment=ENVIRONMENT, queue=QUEUE, id=ID, task="a.b", created_at=NOW, expires_at=NOW + 9,
+        principal_kind="user", sealed={"p": {"i": "7", "k": "u"}},
+    )  # fmt: skip
+    return ring, text.rsplit(".", 2)[0].encode()
+
+
+#: Of suites signed and split: a ring, and the head of a message of it.
+SIGNED = [
+    _head(KeyRing.from_text(f"{_part('sign', 1)}+{_part('shared', 2)};suite=signed")),
+    _head(KeyRing.from_text(f"{_part('sign', 3)}+{_part('open', 4)};suite=split")),
+]
 BODY_MAX = 1_048_576
 
 
@@ -143,6 +165,32 @@ def record(data: bytes) -> None:
         pass
 
 
+def cipher(data: bytes) -> None:
+    """What a holder of the signing part alone puts in the place of a ciphertext, in each suite that has one."""
+    for ring, head in SIGNED:
+        text = b"%s.%s" % (head, to_base64(data or b"\0"))
+        tag = ring.sealer.context(ENVIRONMENT, QUEUE).tag.make(text)
+        try:
+            body = (text + b"." + tag).decode()
+            verify(body, keyring=ring, environment=ENVIRONMENT, queue=QUEUE, now=NOW).unseal()
+        except EnvelopeError:
+            pass
+
+
+def mandate(data: bytes) -> None:
+    """Any text as a mandate, and any claims in one that is signed."""
+    ring = SIGNED[0][0]
+    signer, tag = ring.primary, ring.primary.tag_for(lp(b"fnq1 mandate", ENVIRONMENT.encode()))
+    text = b"%s.%s" % (signer.key_id.encode(), to_base64(data or b"\0"))
+    signed = (text + b"." + tag.make(text)).decode()
+    for written in (data.decode("utf-8", "surrogateescape"), signed):
+        try:
+            said, _ = mandates.prove(written, ring, ENVIRONMENT)
+        except EnvelopeError:
+            continue
+        said.forbids(task="a.b", principal=said.p, root=said.r, expires_at=int(NOW))
+
+
 def stored(data: bytes) -> None:
     """What stands inside the seal of a schedule's and of a result's record."""
     read_entry(data)
@@ -178,7 +226,21 @@ def planted(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (body, clear, sealed, framed, token, keys, ticket, record, stored, expression, planted)
+    for target in (
+        body,
+        clear,
+        sealed,
+        framed,
+        token,
+        keys,
+        ticket,
+        record,
+        cipher,
+        mandate,
+        stored,
+        expression,
+        planted,
+    )
 }
 
 
@@ -214,6 +276,8 @@ def _seeds() -> dict[str, list[bytes]]:
         "keys": [f"primary:{KEY};tasks=shop.*|mail;kinds=user # old\naccept:{KEY};queues=a".encode()],
         "ticket": [inside + b"\xff2026-01-01T03:00:00Z"],
         "record": [records.seal_record(RING, "result", ID, b"{}")],
+        "cipher": [bytes(range(140)), bytes(100)],
+        "mandate": [b'{"p":{"i":"7","k":"u","r":["a"],"a":1e9},"t":["shop.mail","stock.*"],"r":"0","x":1767225600}'],
         "stored": [Entry.made(schedule, datetime(2026, 1, 1, tzinfo=UTC)).to_json(), b'{"a":{"$t":[{"$dt":"x"},1]}}'],
         "expression": [
             b"cron(0/5 8-17 ? JAN,3 MON#2 2026-2030)",
