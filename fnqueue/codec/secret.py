@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hmac
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -18,6 +19,8 @@ T = TypeVar("T")
 MASK = "***"
 #: A shorter value would mask half of every text, and is guessed anyway.
 _MASKED_CHARS_MIN = 4
+#: To make a pattern of a longer one costs more than it is worth.
+_ANY_CASE_CHARS_MAX = 1000
 _DEPTH_MAX = 32
 
 
@@ -78,14 +81,21 @@ def secrets_in(*values: Any) -> list[Secret[Any]]:
 
 
 def masked(text: str, secrets: Iterable[Secret[Any]]) -> str:
-    """The text without the values of the secrets, as they are and as texts usually spell them.
+    """The text without the values of the secrets, as they are and as texts usually spell them, in small letters or
+    large ones: what answers a name or a token often changes that.
 
     Best effort: a part of one, or its hash, is not found. Values of fewer than 4 characters are left.
     """
     spellings = {spelling for secret in secrets for spelling in _spellings(secret._value)}
     for spelling in sorted(spellings, key=len, reverse=True):  # a value may hold another one
-        text = text.replace(spelling, MASK)
+        text = _without(text, spelling)
     return text
+
+
+def _without(text: str, spelling: str) -> str:
+    if len(spelling) > _ANY_CASE_CHARS_MAX:
+        return text.replace(spelling, MASK)
+    return re.sub(re.escape(spelling), MASK, text, flags=re.IGNORECASE)
 
 
 # ---------------------------------------------------------------- helpers
