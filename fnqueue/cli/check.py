@@ -35,6 +35,8 @@ Mark = Literal["ok", "warning", "error"]
 COLOURS: dict[str, str] = {"ok": "green", "warning": "yellow", "error": "red"}
 TOPIC_WIDTH = 13
 NOT_YET = "not there yet: first use makes it"
+#: The name of a blob of 1970, which is nowhere.
+NO_BLOB = "00000-" + "a" * 32
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ Findings = Iterator[Finding]
 
 
 @click.command()
-@click.option("--online", is_flag=True, help="Ask Amazon SQS which queues exist, and KMS for data keys. Makes none.")
+@click.option("--online", is_flag=True, help="Ask SQS for queues, KMS for data keys, and S3. Makes none.")
 @click.option("--json", "json_", is_flag=True, help="As JSON.")
 @click.pass_context
 @reported
@@ -110,6 +112,7 @@ def _findings(ctx: click.Context, online: bool) -> Findings:
     for each in (_framework, _files, _keys, _audit, _environment, _open_tasks, _annotations, _store, _extras):
         yield from each(runtime)
     yield from _kms(runtime, online)
+    yield from _blobs(runtime, online)
     yield from _queues(runtime, online)
 
 
@@ -219,6 +222,25 @@ def _audit(runtime: Runtime) -> Findings:
         yield Finding("ok", "audit", folder if there == folder else f"{folder}, {NOT_YET}")
     else:
         yield Finding("error", "audit", f"FNQUEUE_AUDIT_DIR={folder!r}: this user cannot write there")
+
+
+def _blobs(runtime: Runtime, online: bool) -> Findings:
+    """Where it was said: what no setting names is made beside the queue's file, or is nowhere."""
+    if runtime.settings.blobs_url is None:
+        return
+    if runtime.blobs is None:
+        yield Finding("ok", "blobs", "none: large calls are refused")
+        return
+    place = runtime.blobs.place
+    if not online:
+        yield Finding("ok", "blobs", f"{place.shown}; whether it may be read is asked with --online")
+        return
+    try:
+        place.get(NO_BLOB, 0)
+    except FnQueueError as error:
+        yield Finding("error", "blobs", f"FNQUEUE_BLOBS_URL: {error}")
+    else:
+        yield Finding("ok", "blobs", f"{place.shown}: may be read")
 
 
 def _environment(runtime: Runtime) -> Findings:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import sqlite3
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -308,6 +310,25 @@ def test_a_file_system_that_machines_share_is_known_by_its_mount(tmp_path):
     assert shared_filesystem(str(tmp_path / "q.db"), str(mounts)) == "nfs4"
     assert shared_filesystem("/elsewhere/q.db", str(mounts)) is None
     assert shared_filesystem("/elsewhere/q.db", str(tmp_path / "none")) is None
+
+
+@pytest.mark.aws
+def test_online_a_bucket_that_cannot_be_read_is_found_before_the_first_large_call(check, shop, monkeypatch):
+    endpoint = moto_server()
+    name = f"check-{secrets.token_hex(4)}"
+    monkeypatch.setenv("FNQUEUE_BLOBS_URL", f"s3://{name}/shop?region=us-east-1&endpoint={endpoint}")
+    code, said = check()
+    assert code == 0
+    assert f"ok blobs: s3://{name}/shop at {endpoint}; whether it may be read is asked with --online" in said
+    code, said = check("--online")
+    assert code == 1
+    (line,) = (line for line in said if " blobs: " in line)
+    assert line.startswith(f"error blobs: FNQUEUE_BLOBS_URL: cannot get a blob from s3://{name}/shop")
+    assert "NoSuchBucket" in line
+    urlopen(Request(f"{endpoint}/{name}", method="PUT"), timeout=10).close()
+    code, said = check("--online")
+    assert code == 0
+    assert f"ok blobs: s3://{name}/shop at {endpoint}: may be read" in said
 
 
 def test_the_folder_of_the_audit_is_looked_at_and_not_made(check, shop, monkeypatch):
