@@ -21,8 +21,8 @@ _KEPT: Final = tuple(field.name for field in msgspec.structs.fields(Schedule))
 def checked(place: Place, asked: PutSchedule, now: float, *, before: Schedule | None) -> Schedule:
     """`before`: the schedule that it takes the place of; its dates may stay. Raises BrokerRefused."""
     times.check_dates(asked)
+    _check_dates(asked, now, before)  # first: an expression that ends before it starts is none
     times.expression_of(asked)
-    _check_dates(asked, now, before)
     _check_window(asked)
     assert asked.target is not None  # it was looked at member by member
     targets.check(place, asked.target, _sample(asked, place))

@@ -341,7 +341,10 @@ def test_dates_that_are_over_are_refused_and_those_of_a_one_time_schedule_ignore
     assert error.text == "The StartDate you specify cannot be earlier than 5 minutes ago."
     assert refused(make, "cron(0 9 * * ? *)", StartDate=past).code == "ValidationException"
     assert refused(make, EndDate=past).code == "ValidationException"
-    assert refused(make, StartDate=now() + 100, EndDate=now() + 50).code == "ValidationException"
+    error = refused(make, StartDate=now() + 100, EndDate=now() + 50)
+    assert (error.code, error.text) == (
+        "ValidationException", "The EndDate you specify cannot be earlier than the StartDate.",
+    )  # fmt: skip
     make(StartDate=now() - 200, State="DISABLED")
     make(at(now() + 5000), Name="once", StartDate=past, EndDate=past)
 
