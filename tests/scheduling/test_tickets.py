@@ -18,17 +18,19 @@ from fnqueue.clock import ManualClock, to_datetime
 from fnqueue.errors import EnvelopeError
 from fnqueue.events import MessageRefused, ScheduleFired, ScheduleSkipped
 from fnqueue.execution.delivery import Delivery
-from fnqueue.policies import from_schedule, service
+from fnqueue.policies import from_schedule, public, service
 from fnqueue.schedule import SCHEDULED_TIME
 from fnqueue.schedule.ticket import open_ticket, read_input, seal_ticket
 from fnqueue.scheduling.admission import Admission
 from fnqueue.scheduling.entry import read_entry
 from fnqueue.scheduling.publishing import ticket_of
 from fnqueue.scheduling.ticking import ScheduleTicker
+from fnqueue.security.keyfile import share
 from fnqueue.security.keyring import KeyRing, new_key
 from fnqueue.security.keys import FixedKeys
 from fnqueue.security.primitives import to_base64
 from fnqueue.testing import Drain, in_memory
+from tests.security.rings import whole
 
 START = datetime(2026, 1, 1, tzinfo=UTC)  # where a ManualClock begins
 HOUR = timedelta(hours=1)
@@ -573,6 +575,31 @@ class Keys:
 def also_knows(fn, ring, state):
     own = fn.runtime().ring().records
     fn.runtime().__dict__["keys"] = Keys(KeyRing([*own, *(replace(each, state=state) for each in ring.records)]))
+
+
+@pytest.mark.parametrize(
+    ("runs_as", "runs_for"), [(None, ("schedule", "hourly")), ("user", ("service", "user")), ("7", ("service", "7"))]
+)
+def test_with_the_state_part_alone_a_thief_writes_tickets_and_never_one_for_a_user(
+    fn, note, bridge, drain, runs, clock, runs_as, runs_for
+):
+    """Web nodes and workers share it: SECURITY.md names that among what remains of a stolen worker."""
+
+    @fn.task(name="who", policy=public, bind=True)
+    def who(context) -> None:
+        runs.append((context.principal.kind, context.principal.id))
+
+    key = whole("signed")
+    fn.runtime().__dict__["keys"] = Keys(KeyRing.from_text(key))
+    fn.schedules.put("hourly", "cron(0 * * * ? *)", note, args=(SCHEDULED_TIME,))
+    ticket = open_sealed(fn, bridge.input("hourly"))
+    clock.advance(hours=3, seconds=20)
+    schedule = msgspec.structs.replace(ticket.schedule, task="who", args=(), runs_as=runs_as)
+    thief = KeyRing.from_text(share(key, "worker"))
+    assert not thief.primary.can("sign")
+    bridge.send(seal_ticket(msgspec.structs.replace(ticket, schedule=schedule), thief), NOW)
+    drain()
+    assert runs == [runs_for]
 
 
 def test_a_ticket_sealed_with_a_revoked_key_is_hostile_and_with_an_unknown_one_waits(fn, bridge, hourly, drain, runs):
