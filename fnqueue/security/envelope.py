@@ -97,6 +97,11 @@ def seal(
         content = frame.write(sealed, LETTERS[principal_kind], room=room, offload=offload)
     except frame.Unfit as error:
         raise ArgumentError(f"{task}: {error}; nothing was sent", task=task) from None
+    if not key.limits.mint and principal_kind != "user" and _has_rights(sealed["p"]):
+        raise KeyInvalid(
+            f"the primary key {key.key_id} may not mint, and gives no roles, scopes or login to a {principal_kind}; "
+            f"{task} was to be for one that has some"
+        )
     context, sealing = key.context(environment, queue), cast(Sealing, key.sealing)
     sealer = sealing.to_seal(environment, queue)
     header = Header(
@@ -202,9 +207,15 @@ class Verified:
             raise EnvelopeError("UNSEAL", "the ciphertext does not open") from None
         except frame.Unfit as error:
             raise EnvelopeError("FRAME", str(error)) from None
-        if not key.limits.mint and self.principal_kind == "user":
-            self._check_mandate(sealed)
+        if not key.limits.mint:
+            self._check_unminted(sealed)
         return sealed
+
+    def _check_unminted(self, sealed: dict[str, Any]) -> None:
+        if self.principal_kind == "user":
+            self._check_mandate(sealed)
+        elif _has_rights(sealed["p"]):
+            raise EnvelopeError("KEY_NOT_FOR_TASK", f"its key may not mint, and gives rights to {self.principal_kind}")
 
     def _check_mandate(self, sealed: dict[str, Any]) -> None:
         """Raises EnvelopeError KEY_NOT_FOR_TASK; REVOKED_KEY, UNKNOWN_KEY of the key that signed the mandate."""
@@ -266,6 +277,11 @@ def _key(keyring: KeyRing, parts: Parts, queue: str) -> KeyRecord:
     if key.limits and not key.limits.allow(queue=queue):
         raise EnvelopeError("KEY_NOT_FOR_TASK", f"key {key.key_id} is not for queue {queue!r}")
     return key
+
+
+def _has_rights(principal: Mapping[str, Any]) -> bool:
+    """Whether a policy could let it through for more than who it is."""
+    return bool(principal.get("r") or principal.get("s") or principal.get("a") is not None)
 
 
 def _tag_refused(key: KeyRecord, parts: Parts, environment: str, queue: str) -> EnvelopeError:

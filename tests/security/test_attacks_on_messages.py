@@ -259,6 +259,23 @@ def test_a_key_that_may_not_mint_still_speaks_for_services_and_nobody(suite: str
         assert site.open(site.seal(principal_kind=kind, sealed=sealed))["p"]["k"] == letter
 
 
+@pytest.mark.parametrize(
+    "rights", [{"r": ["admin"]}, {"s": ["invoices:write"]}, {"a": 1_767_225_600.0}, {"r": [], "s": ["a"]}], ids=str
+)
+@pytest.mark.parametrize(("kind", "letter"), [("anonymous", "a"), ("service", "s"), ("schedule", "c")])
+def test_a_key_that_may_not_mint_gives_nobody_and_no_service_a_right(
+    suite: str, rights: dict[str, Any], kind: str, letter: str
+) -> None:
+    """Policies ask for roles and scopes, and not whose they are: an invented service would be as good as a user."""
+    key = whole(suite)
+    thief, call = Site(key), {"principal_kind": kind, "sealed": {"p": {"i": "ada", "k": letter, **rights}}}
+    worker = KeyRing.from_text(f"{given(key, 'worker')};mint=no")
+    assert thief.open(thief.seal(**call))
+    assert thief.code(thief.seal(**call), keyring=worker) == "KEY_NOT_FOR_TASK"
+    with pytest.raises(KeyInvalid, match="gives no roles, scopes or login"):
+        thief.seal(keyring=KeyRing.from_text(f"{given(key, 'web')};mint=no"), **call)
+
+
 # ------------------------------------------------------------------ the wrong role
 
 
