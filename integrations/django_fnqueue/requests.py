@@ -88,11 +88,13 @@ def note_login(clock: Clock, request: Any) -> None:
 
 
 def session_marker(make: bool) -> str | None:
-    """To whom status tokens of a visitor who is not logged in are bound. None where the request came without a session:
-    none is begun here. On an event loop neither: the session would be read from the database."""
+    """To whom status tokens of a visitor who is not logged in are bound. None where the request came without a session,
+    and its view has begun none: none is begun here. On an event loop neither: the session would be read from the
+    database.
+    """
     request = current_request()
     session = getattr(request, "session", None)
-    if session is None or settings.SESSION_COOKIE_NAME not in request.COOKIES:
+    if session is None or not (settings.SESSION_COOKIE_NAME in request.COOKIES or _is_begun(session)):
         return None
     try:
         found = session.get(VISITOR)
@@ -101,6 +103,11 @@ def session_marker(make: bool) -> str | None:
     except SynchronousOnlyOperation:
         return None
     return found if isinstance(found, str) else None
+
+
+def _is_begun(session: Any) -> bool:
+    """In this request, and not only emptied: its answer brings the visitor the cookie."""
+    return session.modified and not session.is_empty()
 
 
 def _with_login_time(seen: _Seen, principal: Principal) -> Principal:

@@ -36,10 +36,10 @@ def status_url(token: str) -> str:
 
 
 def session_marker(make: bool) -> str | None:
-    """Of a request that came with a session: none is begun here, nor is a page made to vary without one."""
-    if not in_request() or current_app.config["SESSION_COOKIE_NAME"] not in request.cookies:
+    """Of a request that came with a session, or whose view has begun one: none is begun here."""
+    if not in_request() or isinstance(session._get_current_object(), NullSession):  # type: ignore[attr-defined]
         return None
-    if isinstance(session._get_current_object(), NullSession):  # type: ignore[attr-defined]
+    if current_app.config["SESSION_COOKIE_NAME"] not in request.cookies and not (session.modified and session):
         return None
     found = session.get(MARKER)
     if not isinstance(found, str) and make:

@@ -603,6 +603,20 @@ def test_the_status_of_a_visitors_call_is_for_their_session_alone(visiting, ada)
     assert mine.get(url).status_code == 404
 
 
+def test_a_session_that_the_view_itself_began_is_the_visitors(fn, view, whoami):
+    def begins(request):
+        request.session["basket"] = 1
+        return JsonResponse({"status": fn.status_url(whoami.defer())})
+
+    view(begins)
+    mine, other = Client(), Client()
+    url = mine.get("/").json()["status"]
+    other.get("/")
+    assert mine.get(url).status_code == 200
+    assert other.get(url).status_code == 404
+    assert Client().get(url).status_code == 404
+
+
 def test_a_visitor_without_a_session_gets_none_and_has_the_address_alone(visiting, ada):
     visiting()
     answer = Client().get("/")

@@ -58,6 +58,11 @@ def client(app, fn):
         session["basket"] = 1
         return ""
 
+    @app.post("/first")
+    def defer_and_begin_a_session():
+        session["basket"] = 1
+        return fn.status_url(add.defer(2, 3))
+
     @app.post("/fail")
     def defer_fail():
         return fn.status_url(fail.defer("hunter2"))
@@ -159,6 +164,14 @@ def test_a_visitor_who_logs_in_goes_on_seeing_what_they_began(visitor):
     url = browser.post("/add").text
     browser.post("/login/ada")
     assert browser.get(url).status_code == 200
+
+
+def test_a_session_that_the_view_itself_began_is_the_visitors(app, client, visitor):
+    browser = app.test_client()
+    url = browser.post("/first").text
+    assert browser.get(url).status_code == 200
+    assert app.test_client().get(url).status_code == 404
+    assert visitor().get(url).status_code == 404
 
 
 def test_a_visitor_without_a_session_gets_none_and_has_the_address_alone(app, client, visitor):
