@@ -160,9 +160,8 @@ class Visit:
 
     def succeeded(self, dead: Dead) -> bool:
         """Whether a record of ours says so: then it is a copy, and in a new envelope it would run again."""
-        known = self._runtime.results
-        record = known.read(dead.id) if known is not None and is_id(dead.id) else None
-        return record is not None and record.readable and record.state == "SUCCESS"
+        record = self._record(dead)
+        return record is not None and record.state == "SUCCESS"
 
     def arguments(self, dead: Dead) -> dict[str, Any]:
         """As they travel, without secrets. Raises EnvelopeError, BlobsUnavailable."""
@@ -170,9 +169,11 @@ class Visit:
         return {"args": shown(sealed.get("args", [])), "kwargs": shown(sealed.get("kwargs", {}))}
 
     def throw_away(self, chosen: Sequence[Dead]) -> None:
-        """For ever, with the large arguments that they lead to."""
+        """For ever, with the large arguments that they lead to if their calls have ended. They are not taken from one
+        that waits, of which a crash or a stranger left a copy here; in time they are swept."""
         blobs = self._runtime.blobs
-        names = [name for dead in chosen if blobs is not None and (name := self._blob_of(dead)) is not None]
+        ended = [dead for dead in chosen if blobs is not None and self._has_ended(dead)]
+        names = [name for dead in ended if (name := self._blob_of(dead)) is not None]
         self.discard(chosen)
         if blobs is not None:
             blobs.forget(names)
@@ -196,6 +197,16 @@ class Visit:
                     found = store.get(kind, dead.header.id)
                     if found is not None and found.fields.get("state") not in SUCCEEDED:
                         store.delete(kind, dead.header.id, if_version=found.version)
+
+    def _has_ended(self, dead: Dead) -> bool:
+        record = self._record(dead)
+        return dead.expired(self._runtime.clock.now()) or (record is not None and record.final)
+
+    def _record(self, dead: Dead) -> results.TaskRecord | None:
+        """Of its call, if a key of ours made it."""
+        known = self._runtime.results
+        record = known.read(dead.id) if known is not None and is_id(dead.id) else None
+        return record if record is not None and record.readable else None
 
     def _blob_of(self, dead: Dead) -> str | None:
         """Of a message that is true and that we may open: anybody else's word must delete nothing."""

@@ -317,6 +317,19 @@ def test_discarding_a_forged_dead_letter_deletes_nobodys_arguments(fn, store, dr
     assert list(kept(fn)) == [name]
 
 
+def test_discarding_a_copy_of_a_call_that_waits_leaves_its_arguments_to_it(fn, store, drain, clock, seen):
+    """A crash between sending back and deleting leaves such a copy, and so may whoever can write to the queue."""
+    from fnqueue.cli.dead_letters import Visit, each
+
+    handle = store.defer(BIG)
+    broker = fn.runtime().engine.broker
+    broker.send("default__dead", [Entry(id="copy", body=body) for body in bodies(fn)])
+    visit = Visit(fn.runtime(), "default__dead")
+    assert each(visit, None, lambda dead: True, visit.throw_away) == 1
+    drain()
+    assert (handle.state, len(seen), kept(fn)) == ("SUCCESS", 1, {})
+
+
 @pytest.mark.parametrize("how", ["revoked", "expired", "denied", "failed without a copy"])
 def test_what_ended_for_good_leaves_nothing(fn, drain, clock, how):
     allowed = [True]
