@@ -21,14 +21,15 @@ from typing import Annotated, Final
 
 import msgspec
 
-from fnqueue.errors import EnvelopeError
+from fnqueue.errors import EnvelopeError, KeyInvalid
 from fnqueue.security.keyrecord import KeyRecord, matches
 from fnqueue.security.keyring import KeyRing
 from fnqueue.security.primitives import from_base64, is_base64, lp, to_base64
 from fnqueue.security.principal import WirePrincipal
 
 _ROUNDING_SECONDS: Final = 0.001  # of a time that was made a datetime and back
-_GRAMMAR: Final = re.compile(r"([a-z2-7]{8})\.([A-Za-z0-9_-]{1,20000})\.([A-Za-z0-9_-]{86})")
+_CLAIMS_MAX: Final = 20_000  # characters
+_GRAMMAR: Final = re.compile(rf"([a-z2-7]{{8}})\.([A-Za-z0-9_-]{{1,{_CLAIMS_MAX}}})\.([A-Za-z0-9_-]{{86}})")
 
 
 class Mandate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -56,8 +57,17 @@ _decode: Final = msgspec.json.Decoder(Mandate).decode
 
 
 def issue(key: KeyRecord, environment: str, mandate: Mandate) -> str:
-    """The text of a mandate, signed by a key that may mint and has a pair to sign with."""
-    text = key.key_id.encode() + b"." + to_base64(_encode(mandate))
+    """The text of a mandate, signed by a key that may mint and has a pair to sign with.
+
+    Raises KeyInvalid for one that nobody would read, because there are so many roles or tasks in it.
+    """
+    claims = to_base64(_encode(mandate))
+    if len(claims) > _CLAIMS_MAX:
+        raise KeyInvalid(
+            f"a mandate for {len(mandate.t)} tasks, {len(mandate.p.r)} roles and {len(mandate.p.s)} scopes has "
+            f"{len(claims):,} characters, and may have {_CLAIMS_MAX:,}: name fewer, attenuate() takes roles away"
+        )
+    text = key.key_id.encode() + b"." + claims
     return (text + b"." + key.tag_for(_context(environment)).make(text)).decode("ascii")
 
 

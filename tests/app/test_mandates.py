@@ -260,6 +260,20 @@ def test_what_is_sealed_anew_may_defer_after_the_old_key_is_revoked(site: Site) 
     operator.close()
 
 
+def test_a_mandate_that_no_worker_would_read_is_refused_at_defer_with_the_reason(site: Site) -> None:
+    order = site.web.registry.get("shop.order")
+    for count, fits in ((1_200, True), (3_000, False)):
+        with site.web.as_principal(Principal("ada", roles=frozenset(f"role{n}" for n in range(count)))):
+            if fits:
+                order.defer("shop.mail")
+            else:
+                with pytest.raises(KeyInvalid, match=r"3000 roles and 0 scopes has .* may have 20,000"):
+                    order.defer("shop.mail")
+    site.work()
+    assert [name for name, _, _ in site.ran] == ["order", "mail"]
+    assert site.refused == []
+
+
 # ------------------------------------------------------------------ what a worker may not
 
 
