@@ -47,7 +47,6 @@ class LocalAws:
         self._server = AwsServer()
         self._clients: list[Any] = []
         self._session: Any = None
-        self._is_new = True
 
     @property
     def endpoint(self) -> str:
@@ -120,13 +119,12 @@ class LocalAws:
     def reset(self) -> None:
         """No queue, no schedule, in no account; and the time is the machine's. Starts it again if it has died."""
         self.close_clients()
-        if not self._server.runs:
+        try:
+            self._server.ask("/_reset", {})
+        except OSError:  # also while it is dying, when it still seems to run
             port = int(self._server.host.rpartition(":")[2])
             self._server.end()
             self._server = AwsServer(port=port)
-        elif not self._is_new:
-            self._server.ask("/_reset", {})
-        self._is_new = False
 
     def log(self) -> str:
         """What it has logged since this was asked for the last time: nothing, when all is well."""

@@ -57,10 +57,6 @@ class AwsServer:
             raise FnQueueError(f"the emulator did not start: {reason}")
         self.host = said.removeprefix("http://")
 
-    @property
-    def runs(self) -> bool:
-        return self._process.poll() is None
-
     def ask(self, path: str, members: dict[str, Any]) -> Any:
         """What `POST path` answers. Raises OSError where nobody does."""
         connection = http.client.HTTPConnection(
@@ -70,6 +66,8 @@ class AwsServer:
             connection.request("POST", path, json.dumps(members))
             answer = connection.getresponse()
             said = json.loads(answer.read())
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"the emulator broke off: {error!r}") from error
         finally:
             connection.close()
         if answer.status != 200:

@@ -124,7 +124,7 @@ def test_a_fifo_group_keeps_its_order_and_its_name_is_hidden(site: Site) -> None
         site.task("shop.step").using(group="customer 42").defer(n)
     (message, *_) = site.web.runtime().engine.broker.receive("steps.fifo", visibility_seconds=0)
     assert message.group is not None
-    assert "42" not in message.group
+    assert "customer" not in message.group
     site.work()
     assert [run for run in RUNS if run.startswith("step")] == [f"step {n}" for n in range(4)]
 
