@@ -276,11 +276,12 @@ def test_what_a_stranger_puts_into_the_queue_makes_no_worker_ask_kms(web: Side, 
     assert [run for run, _ in RUNS] == ["pay 1"]
 
 
-def test_who_may_not_open_data_keys_can_throw_dead_letters_away(web: Side, worker: Side, tmp_path: Any) -> None:
+def test_who_may_not_open_data_keys_can_throw_dead_letters_away(web: Side, worker: Side, clock: ManualClock) -> None:
     web.pay.defer(7)
     broker = worker.fn.runtime().engine.broker
     (message,) = broker.receive("default", visibility_seconds=60)
     broker.send(dead_letter("default"), [Entry(id="0", body=message.body)])
+    clock.advance(days=5)  # the call has expired: only then its large arguments are looked for
     worker.kms.then("Decrypt", fail(400, "AccessDeniedException"))
     visit = Visit(worker.fn.runtime(), dead_letter("default"))
     for batch in visit.walk():

@@ -74,7 +74,8 @@ def main() -> None:
         tell(secret)
     broker = shop.fn.runtime().engine.broker
     bodies = [message.body for message in broker.receive("default", max_messages=3, visibility_seconds=0)]
-    forged = [bodies[0][:-1] + "A", bodies[0].replace("fq1.1", "fq1.3"), "rubbish", bodies[0].swapcase(), '{"a": 1}']
+    other = "E" if bodies[0][-1] == "A" else "A"
+    forged = [bodies[0][:-1] + other, bodies[0].replace("fq1.1", "fq1.3"), "rubbish", bodies[0].swapcase(), '{"a": 1}']
     broker.send("default", [Entry(id=str(n), body=body) for n, body in enumerate(forged)])
 
 
