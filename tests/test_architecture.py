@@ -20,7 +20,7 @@ GUESTS = ("flask_fnqueue", "django_fnqueue")
 #: floor -> rooms. A room is a module or package below `fnqueue`, or a guest.
 FLOORS: dict[int, set[str]] = {
     1: {"errors", "quotas", "clock", "forks"},
-    2: {"codec", "events", "database", "settings"},
+    2: {"aws", "codec", "events", "database", "settings"},
     3: {"security", "broker", "store"},
     4: {"audit", "workflow", "state", "outcome", "context", "policies"},
     5: {"task", "middleware", "schedule"},
@@ -40,6 +40,7 @@ TOGETHER = [
 
 #: library -> where it may be imported (path prefixes below the root).
 AWS = (
+    "fnqueue/aws",
     "fnqueue/broker/sqs",
     "fnqueue/store/dynamodb",
     "fnqueue/schedule/eventbridge",

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from fnqueue.broker.sqs.clients import CONNECT_SECONDS, QUICK_SECONDS, make_session
+from fnqueue.aws import make_client
+from fnqueue.broker.sqs.clients import CONNECT_SECONDS, QUICK_SECONDS
 from fnqueue.broker.sqs.faults import translate
 from fnqueue.broker.sqs.url import SqsUrl
 from fnqueue.errors import BrokerError, BrokerRefused, BrokerUnreachable, ExtraMissing
@@ -90,17 +91,14 @@ class EventBridge:
             raise translate(error, where=self.where, queue="") from error
 
     def _make(self) -> Any:
-        from botocore.config import Config
-
-        config = Config(
-            connect_timeout=CONNECT_SECONDS,
-            read_timeout=QUICK_SECONDS,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            proxies={} if self._url.loopback else None,
-        )
-        session = make_session(self._url)
-        return session.create_client(
-            "scheduler", region_name=self._url.region, endpoint_url=self._endpoint, config=config
+        return make_client(
+            "scheduler",
+            region=self._url.region,
+            endpoint=self._endpoint,
+            profile=self._url.profile,
+            connect_seconds=CONNECT_SECONDS,
+            read_seconds=QUICK_SECONDS,
+            attempts=ATTEMPTS,
         )
 
     def _refused(self, response: Mapping[str, Any]) -> BrokerError:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from fnqueue import forks
+from fnqueue.aws import hide_answers, is_endpoint, make_client
 from fnqueue.clock import Clock
 from fnqueue.errors import ExtraMissing, FnQueueError, KeyInvalid, KeysMissing
 from fnqueue.security.keyring import KeyRing
@@ -22,6 +23,7 @@ FRESH_SECONDS: Final = 60.0
 #: After a failure.
 RETRY_SECONDS: Final = 5.0
 CONNECT_SECONDS: Final = 2
+ATTEMPTS: Final = 2
 READ_SECONDS: Final = 5  # a request of a web process may wait for it
 _CURES: Final = {
     "AccessDeniedException": "allow secretsmanager:GetSecretValue on it to this process",
@@ -39,7 +41,8 @@ class SecretKeys:
         query = parse_qs(parts.query)
         self._region, self._name = parts.netloc, unquote(parts.path[1:])
         self._endpoint = query.pop("endpoint", [None])[0]
-        if not url.startswith(SCHEME) or not self._region or "@" in self._region or not self._name or query:
+        no_place = self._endpoint is not None and not is_endpoint(self._endpoint)
+        if not url.startswith(SCHEME) or not self._region or "@" in self._region or not self._name or query or no_place:
             raise KeyInvalid(f"it is no url of a secret: {SCHEME}REGION/NAME, and perhaps ?endpoint=http://...")
         self._clock, self._lock = clock, forks.ProcessLock()
         #: What is wrong with the secret as it is now; None while the ring is the secret's.
@@ -119,18 +122,12 @@ class SecretKeys:
 
 
 def _client(region: str, endpoint: str | None) -> Any:
-    from botocore.config import Config
-    from botocore.session import Session
-
-    # Where all loggers write everything, botocore's would write the answer, and so the keys.
-    logging.getLogger("botocore.parsers").addFilter(_holds_no_secret)
-    config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 2},
+    hide_answers(b'"SecretString"')
+    return make_client(
+        "secretsmanager",
+        region=region,
+        endpoint=endpoint,
+        connect_seconds=CONNECT_SECONDS,
+        read_seconds=READ_SECONDS,
+        attempts=ATTEMPTS,
     )
-    return Session().create_client("secretsmanager", region_name=region, endpoint_url=endpoint, config=config)
-
-
-def _holds_no_secret(record: logging.LogRecord) -> bool:
-    return not any(isinstance(each, bytes) and b'"SecretString"' in each for each in record.args or ())

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
+from fnqueue.aws import hide_answers
 from fnqueue.clock import ManualClock
 from fnqueue.errors import EnvelopeError, KeyInvalid, KmsUnavailable, SettingsInvalid
 from fnqueue.security.envelope import peek, verify
@@ -390,7 +391,7 @@ def test_no_data_key_is_logged_shown_or_pickled(
 def test_other_answers_of_aws_are_logged_as_before(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("botocore.parsers")
     with caplog.at_level(logging.DEBUG):
-        logger.addFilter(client._holds_no_data_key)
+        hide_answers(client.HOLDS_DATA_KEY)
         logger.debug("Response body:\n%r", b'{"KeyId":"x"}')
         logger.debug("Response headers: %r", {"Plaintext": "x"})
         logger.debug("Response body:\n%r", b'{"Plaintext":"secret"}')

@@ -9,12 +9,12 @@ Knows nothing of botocore.
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from fnqueue import quotas
+from fnqueue.aws import is_endpoint, is_loopback
 from fnqueue.errors import OptionInvalid
 
 _REGION = re.compile(r"[a-z]{2,}(?:-[a-z0-9]+)+")
@@ -37,7 +37,7 @@ class SqsUrl:
     @property
     def loopback(self) -> bool:
         """The endpoint is this machine's own."""
-        return self.endpoint is not None and _is_loopback(urlsplit(self.endpoint).hostname or "")
+        return is_loopback(self.endpoint)
 
     @property
     def shown(self) -> str:
@@ -113,14 +113,9 @@ def _query(parts: SplitResult) -> tuple[dict[str, str], list[str]]:
 
 
 def _endpoint_faults(endpoint: str) -> list[str]:
-    try:
-        parts = urlsplit(endpoint)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # a port that is no number, a broken IPv6 address
-        valid, parts = False, urlsplit("")
     if "@" in endpoint:
         return ["the endpoint holds credentials, which have no place in a url"]
-    if not valid or parts.query or parts.fragment:
+    if not is_endpoint(endpoint):
         shown = re.sub("([?#]).*", r"\1...", endpoint)  # what follows may be a token
         return [f"endpoint={shown!r} must be like http://127.0.0.1:9324"]
     return []
@@ -133,12 +128,3 @@ def _body_bytes(text: str | None, faults: list[str]) -> int:
         return int(text)
     faults.append(f"max_body_bytes={text!r} must be 1024 to {quotas.BODY_BYTES_MAX}")
     return quotas.BODY_BYTES_MAX
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

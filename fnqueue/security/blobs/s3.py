@@ -1,19 +1,18 @@
 """Blobs in an S3 bucket, as `prefix/20423/<32 random characters>`, so that what is swept is listed day by day.
 
 The bucket is this process's own configuration: a message names none. Credentials come from where AWS's own tools
-take them. botocore without boto3's layer on top, as for the queue; made when first used, once per process, because
-two processes on one TLS connection would read each other's answers.
+take them.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from fnqueue import forks
+from fnqueue.aws import ProcessClient, make_client
 from fnqueue.errors import BlobsUnavailable, ExtraMissing
 from fnqueue.security.blobs.url import S3Url
 
@@ -31,9 +30,7 @@ class S3Place:
 
     def __init__(self, url: S3Url) -> None:
         self._url = url
-        self._lock = forks.ProcessLock()
-        self._made: tuple[int, Any] | None = None
-        self._abandoned: list[Any] = []  # a parent's: collecting it would close the parent's TLS sessions
+        self._client = ProcessClient(lambda: _make(url))
 
     @property
     def shown(self) -> str:
@@ -110,16 +107,6 @@ class S3Place:
             for page in pages:
                 yield [found["Key"] for found in page.get("Contents", ())]
 
-    def _client(self) -> Any:
-        made = self._made
-        if made is not None and made[0] == os.getpid():
-            return made[1]
-        with forks.UNFORKED.here(), self._lock.here():
-            if self._made is None or self._made[0] != os.getpid():
-                self._abandoned.append(self._made)
-                self._made = (os.getpid(), _make(self._url))
-            return self._made[1]
-
     @contextmanager
     def _troubles(self, what: str) -> Iterator[None]:
         with forks.importing():
@@ -139,22 +126,13 @@ class S3Place:
 
 
 def _make(url: S3Url) -> Any:
-    import botocore
-    from botocore.config import Config
-    from botocore.credentials import EnvProvider
-    from botocore.session import Session
-
-    session = Session(profile=url.profile)
-    if url.loopback and url.profile is None and EnvProvider().load() is None:
-        # A server on this machine does not check who signs, and needs no real account's credentials.
-        session.set_credentials("x", "x")
-    config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-        tcp_keepalive=True,
-        user_agent=f"fnqueue Botocore/{botocore.__version__}",
-        proxies={} if url.loopback else None,
+    return make_client(
+        "s3",
+        region=url.region,
+        endpoint=url.endpoint,
+        profile=url.profile,
+        connect_seconds=CONNECT_SECONDS,
+        read_seconds=READ_SECONDS,
+        attempts=ATTEMPTS,
         s3={"addressing_style": "path"} if url.endpoint else None,
     )
-    return session.create_client("s3", region_name=url.region, endpoint_url=url.endpoint, config=config)

@@ -5,11 +5,11 @@ Holds no credential: those come from where AWS's own tools take them, and an err
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from fnqueue.aws import is_endpoint, is_loopback
 from fnqueue.errors import OptionInvalid
 
 NO_BLOBS = "none"
@@ -32,7 +32,7 @@ class S3Url:
 
     @property
     def loopback(self) -> bool:
-        return self.endpoint is not None and _is_loopback(urlsplit(self.endpoint).hostname or "")
+        return is_loopback(self.endpoint)
 
     @property
     def shown(self) -> str:
@@ -64,7 +64,7 @@ def parse_blobs_url(url: str) -> S3Url | str | None:
         faults.append("# has no meaning in it")
     if "region" in query and not _REGION.fullmatch(query["region"]):
         faults.append("its region must be one of AWS's, as eu-west-1")
-    if "endpoint" in query and not _is_endpoint(query["endpoint"]):
+    if "endpoint" in query and not is_endpoint(query["endpoint"]):
         faults.append("its endpoint must be like http://127.0.0.1:9000")
     if faults:
         raise OptionInvalid("; ".join(faults))
@@ -83,20 +83,3 @@ def _folder(url: str) -> str:
     if parts.netloc or parts.query or parts.fragment or not path.strip("/") or "\x00" in path:
         raise OptionInvalid("a folder is absolute and has three slashes: file:///var/lib/shop/blobs")
     return path.rstrip("/")
-
-
-def _is_endpoint(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        return False
-    plain = not (parts.query or parts.fragment or "@" in text)
-    return plain and parts.scheme in ("http", "https") and bool(parts.hostname)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -7,12 +7,12 @@ Holds no secret: credentials come from where AWS's own tools take them. Knows no
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
+from fnqueue.aws import is_endpoint, is_loopback
 from fnqueue.errors import KeyInvalid
 from fnqueue.security.keystrings import key_id_of
 
@@ -38,7 +38,7 @@ class KmsKey:
     @property
     def loopback(self) -> bool:
         """The endpoint is this machine's own."""
-        return self.endpoint is not None and _is_loopback(urlsplit(self.endpoint).hostname or "")
+        return is_loopback(self.endpoint)
 
     @property
     def shown(self) -> str:
@@ -63,7 +63,7 @@ def parse_kms_key(text: str) -> KmsKey:
     if len(options) != len(pairs) or not set(options) <= set(_NAMES) or "" in options.values():
         raise KeyInvalid(f"kms= takes {' and '.join(_NAMES)} behind the ARN's '?', once each, and no others")
     endpoint = options.get("endpoint")
-    if endpoint is not None and not _is_endpoint(endpoint):
+    if endpoint is not None and not is_endpoint(endpoint):
         raise KeyInvalid("the endpoint in kms= must be like http://127.0.0.1:4566")
     return KmsKey(
         arn=arn,
@@ -71,20 +71,3 @@ def parse_kms_key(text: str) -> KmsKey:
         endpoint=endpoint.rstrip("/") if endpoint else None,
         profile=options.get("profile"),
     )
-
-
-def _is_endpoint(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        return False
-    plain = not (parts.query or parts.fragment or "@" in text)
-    return plain and parts.scheme in ("http", "https") and bool(parts.hostname)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

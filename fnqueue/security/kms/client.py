@@ -2,19 +2,17 @@
 
 Two kinds matter. Either what was to be unwrapped is no data key of this KMS key for this environment and queue
 (`Unsealable`: somebody's rubbish), or KMS could not be asked or did not want to answer (`KmsUnavailable`: trying
-again helps, once somebody mended it). Clients are made when first used, once per process: two processes on one
-TLS connection would read each other's answers.
+again helps, once somebody mended it).
 Knows no caches, and nothing of messages.
 """
 
 from __future__ import annotations
 
-import logging
-import os
 from collections.abc import Mapping
 from typing import Any, Final
 
 from fnqueue import forks
+from fnqueue.aws import ProcessClient, hide_answers, make_client
 from fnqueue.errors import ExtraMissing, KmsUnavailable
 from fnqueue.security.kms.arn import KmsKey
 from fnqueue.security.suites import Unsealable
@@ -42,6 +40,8 @@ _CURES: Final = {
     "NotFoundException": "there is no such key in this account and region",
 }
 _LONGEST: Final = 300
+#: What an answer with a data key in clear has in it.
+HOLDS_DATA_KEY: Final = b'"Plaintext"'
 
 
 class KmsClient:
@@ -49,9 +49,7 @@ class KmsClient:
 
     def __init__(self, key: KmsKey) -> None:
         self._key = key
-        self._lock = forks.ProcessLock()
-        self._made: tuple[int, Any] | None = None
-        self._abandoned: list[Any] = []  # a parent's: collecting it would close the parent's TLS sessions
+        self._client = ProcessClient(lambda: _make(key))
 
     def generate(self, context: Mapping[str, str]) -> tuple[bytes, bytes]:
         """A new data key of 32 bytes, and the same wrapped. Raises KmsUnavailable, ExtraMissing."""
@@ -106,39 +104,15 @@ class KmsClient:
         what = "make a data key with" if operation == "GenerateDataKey" else "open a data key with"
         return f"cannot {what} {self._key.shown}"
 
-    def _client(self) -> Any:
-        made = self._made
-        if made is not None and made[0] == os.getpid():
-            return made[1]
-        with forks.UNFORKED.here(), self._lock.here():
-            if self._made is None or self._made[0] != os.getpid():
-                self._abandoned.append(self._made)
-                self._made = (os.getpid(), _make(self._key))
-            return self._made[1]
-
 
 def _make(key: KmsKey) -> Any:
-    import botocore
-    from botocore.config import Config
-    from botocore.credentials import EnvProvider
-    from botocore.session import Session
-
-    # Where all loggers write everything, botocore's would write each answer, and so each data key.
-    logging.getLogger("botocore.parsers").addFilter(_holds_no_data_key)
-    session = Session(profile=key.profile)
-    if key.loopback and key.profile is None and EnvProvider().load() is None:
-        # A server on this machine does not check who signs, and needs no real account's credentials.
-        session.set_credentials("x", "x")
-    config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-        tcp_keepalive=True,
-        user_agent=f"fnqueue Botocore/{botocore.__version__}",
-        proxies={} if key.loopback else None,
+    hide_answers(HOLDS_DATA_KEY)
+    return make_client(
+        "kms",
+        region=key.region,
+        endpoint=key.endpoint,
+        profile=key.profile,
+        connect_seconds=CONNECT_SECONDS,
+        read_seconds=READ_SECONDS,
+        attempts=ATTEMPTS,
     )
-    return session.create_client("kms", region_name=key.region, endpoint_url=key.endpoint, config=config)
-
-
-def _holds_no_data_key(record: logging.LogRecord) -> bool:
-    return not any(isinstance(each, bytes) and b'"Plaintext"' in each for each in record.args or ())
