@@ -109,7 +109,7 @@ class Keeping:
     @made_once
     def replay(self) -> Replay | None:
         store, sealing = self.engine.store, self.sealing
-        return Replay(store, self.clock, sealing.mac, sealing.mac_holds) if store else None
+        return Replay(store, self.clock, sealing.signs) if store else None
 
     @made_once
     def parked(self) -> Parked | None:
@@ -134,7 +134,7 @@ class Keeping:
     @made_once
     def dedupe(self) -> Dedupe | None:
         store, sealing = self.engine.store, self.sealing
-        return Dedupe(store, self.clock, sealing.mac, sealing.mac_holds) if store else None
+        return Dedupe(store, self.clock, sealing.signs, self.settings.environment) if store else None
 
     @made_once
     def control(self) -> Control | None:

@@ -14,6 +14,7 @@ from fnqueue.errors import KeysMissing
 from fnqueue.security.keyring import KeyRecord, KeyRing
 from fnqueue.security.primitives import lp, to_base32, to_base64
 from fnqueue.security.records import mac, seal_record, unseal_record
+from fnqueue.state.signs import Signs
 
 
 class Sealing:
@@ -81,7 +82,11 @@ class Sealing:
         parts = lp(b"fnq1 audit", self._environment.encode(), chain.encode(), text)
         return to_base64(mac(key, "audit", parts)).decode("ascii")
 
-    # ---- replay
+    # ---- replay and dedupe keys
+
+    @property
+    def signs(self) -> Signs:
+        return Signs(self.mac, self.mac_holds)
 
     def mac(self, data: bytes) -> bytes:
         return mac(self._ring().primary, "token", data)

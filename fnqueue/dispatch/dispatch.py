@@ -13,12 +13,11 @@ from msgspec import structs
 
 from fnqueue.broker.names import binding
 from fnqueue.claims import Claims
-from fnqueue.dispatch.calls import Prepared, SendPowers, Tick
+from fnqueue.dispatch.calls import Prepared, SendPowers
 from fnqueue.dispatch.entries import Entries
 from fnqueue.dispatch.preparing import Preparer
 from fnqueue.errors import FnQueueError, SendRefused
 from fnqueue.events import CallDeferred
-from fnqueue.security.principal import Principal
 from fnqueue.task.task import Task
 
 
@@ -29,25 +28,8 @@ class Dispatch:
         self._powers = powers
         self._claims = Claims(powers.dedupe, powers.clock)
         self._entries = Entries(powers)
-        self._preparer = Preparer(powers, self._entries, self._claims)
-
-    def prepare(
-        self,
-        task: Task[Any, Any, Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        principal: Principal,
-        *,
-        hint: str,
-        tick: Tick | None = None,
-        here: bool = False,
-    ) -> Prepared:
-        """Everything but the send. `hint` is said when a policy denies and nobody is logged in. `here`: it is not to be
-        sent but to run now, whoever has its dedupe key."""
-        prepared = self._preparer.prepare(task, args, kwargs, principal, hint=hint, tick=tick)
-        if prepared.winner is not None and not here:
-            self._powers.forget([prepared.blob])
-        return prepared
+        #: Everything but the send: see `Preparer.prepare`.
+        self.prepare = Preparer(powers, self._entries, self._claims).prepare
 
     def physical_queue(self, task: Task[Any, Any, Any], queue: str) -> str:
         """The one of a logical queue that the task's priority means. Raises OptionInvalid."""

@@ -48,8 +48,24 @@ class Preparer:
         *,
         hint: str,
         tick: Tick | None = None,
+        here: bool = False,
     ) -> Prepared:
-        """Everything but the send. `hint` is said when a policy denies and nobody is logged in."""
+        """Everything but the send. `hint` is said when a policy denies and nobody is logged in. `here`: it is not to be
+        sent but to run now, whoever has its dedupe key."""
+        prepared = self._prepare(task, args, kwargs, principal, hint, tick)
+        if prepared.winner is not None and not here:
+            self._powers.forget([prepared.blob])
+        return prepared
+
+    def _prepare(
+        self,
+        task: Task[Any, Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        principal: Principal,
+        hint: str,
+        tick: Tick | None,
+    ) -> Prepared:
         wire = self._check(task, args, kwargs)
         # One moment for policy and seal: a login that is fresh now must be so at the run, however long this takes.
         now = self._powers.clock.now() if tick is None or tick.made_at is None else tick.made_at

@@ -10,11 +10,11 @@ Knows a store; knows no call and no tenant.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from fnqueue.clock import Clock
 from fnqueue.errors import VersionConflict
+from fnqueue.state.signs import Signs
 from fnqueue.store.base import Record, Store, Value
 
 KIND: Final = "dedupe"
@@ -28,10 +28,10 @@ class Dedupe:
         self,
         store: Store,
         clock: Clock,
-        mac: Callable[[bytes], bytes] | None = None,
-        check: Callable[[bytes, bytes], bool] | None = None,
+        signs: Signs | None = None,
+        environment: str = "",
     ) -> None:
-        self._store, self._clock, self._mac, self._check = store, clock, mac, check
+        self._store, self._clock, self._signs, self._environment = store, clock, signs, environment
 
     def claim(self, key_hmac: str, id: str, *, until: float, lease_seconds: float | None = None) -> str:
         """The id of the call that holds the key: `id` if it is this one's now, else another's: then send nothing.
@@ -44,7 +44,7 @@ class Dedupe:
             try:
                 self._store.put(claim, if_version=version)
             except VersionConflict:
-                held = self._store.get(KIND, key_hmac)
+                held = self._store.get(KIND, self._place(key_hmac))
                 holder = self._whose(held)
                 if holder is not None:
                     return holder
@@ -55,7 +55,7 @@ class Dedupe:
 
     def confirm(self, key_hmac: str, id: str, *, until: float) -> bool:
         """The message is sent: hold the key until then. False if the lease ran out and another call has it."""
-        held = self._store.get(KIND, key_hmac)
+        held = self._store.get(KIND, self._place(key_hmac))
         if self._whose(held) not in (id, None):
             return False
         try:
@@ -66,25 +66,30 @@ class Dedupe:
 
     def release(self, key_hmac: str, id: str) -> bool:
         """The message could not be sent: let the next call win. False if the key is not this call's."""
-        held = self._store.get(KIND, key_hmac)
+        held = self._store.get(KIND, self._place(key_hmac))
         if held is None or self._whose(held) != id:
             return False
         try:
-            return self._store.delete(KIND, key_hmac, if_version=held.version)
+            return self._store.delete(KIND, held.id, if_version=held.version)
         except VersionConflict:
             return False
 
     def holder(self, key_hmac: str) -> str | None:
         """The id of the call that holds the key; None: it is free."""
-        return self._whose(self._store.get(KIND, key_hmac))
+        return self._whose(self._store.get(KIND, self._place(key_hmac)))
 
     # ---------------------------------------------------------------- helpers
 
+    def _place(self, key_hmac: str) -> str:
+        """Environments may share a store and its keys, and have nothing else in common."""
+        return f"{self._environment} {key_hmac}"
+
     def _claim(self, key_hmac: str, id: str, until: float) -> Record:
+        place = self._place(key_hmac)
         fields: dict[str, Value] = {"id": id}
-        if self._mac is not None:
-            fields["mac"] = self._mac(_text(key_hmac, id))
-        return Record(kind=KIND, id=key_hmac, fields=fields, expires_at=until)
+        if self._signs is not None:
+            fields["mac"] = self._signs.mac(_text(place, id))
+        return Record(kind=KIND, id=place, fields=fields, expires_at=until)
 
     def _whose(self, held: Record | None) -> str | None:
         """None where a key of ours does not say so: then it is nobody's."""
@@ -93,10 +98,10 @@ class Dedupe:
         whose, mac = held.fields.get("id"), held.fields.get("mac")
         if not isinstance(whose, str):
             return None
-        if self._check is None or (isinstance(mac, bytes) and self._check(_text(held.id, whose), mac)):
+        if self._signs is None or (isinstance(mac, bytes) and self._signs.holds(_text(held.id, whose), mac)):
             return whose
         return None
 
 
-def _text(key_hmac: str, id: str) -> bytes:
-    return f"dedupe {len(key_hmac)} {key_hmac} {id}".encode()
+def _text(place: str, id: str) -> bytes:
+    return f"dedupe {len(place)} {place} {id}".encode()

@@ -18,7 +18,7 @@ settlement and *before* the task's own record: where they are refused (None), th
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,7 @@ from fnqueue import quotas
 from fnqueue.clock import Clock
 from fnqueue.errors import VersionConflict
 from fnqueue.state import stored
+from fnqueue.state.signs import Signs
 from fnqueue.store.base import Fence, Record, Store
 
 KIND: Final = "once"
@@ -73,7 +74,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
 class Replay:
     """Safe between threads, processes and machines: all decisions are conditional writes.
 
-    With `mac` and `check` (as `Control` has them) an end counts, and a conflict, only if a key in use signed for it:
+    With `signs` an end counts, and a lease, and a conflict, only if a key in use signed for it:
     whoever can merely write to the store cannot have a call deleted unrun.
     """
 
@@ -81,10 +82,9 @@ class Replay:
         self,
         store: Store,
         clock: Clock,
-        mac: Callable[[bytes], bytes] | None = None,
-        check: Callable[[bytes, bytes], bool] | None = None,
+        signs: Signs | None = None,
     ) -> None:
-        self._store, self._clock, self._mac, self._check = store, clock, mac, check
+        self._store, self._clock, self._signs = store, clock, signs
 
     def take(
         self, id: str, *, fence: Fence, lease_seconds: float, until: float, call: bytes | None = None
@@ -158,13 +158,15 @@ class Replay:
 
     def _is_of_another(self, known: Record, call: bytes | None) -> bool:
         tag = _field(known, "call")
-        if call is None or self._check is None or not isinstance(tag, bytes):
+        if call is None or self._signs is None or not isinstance(tag, bytes):
             return False  # one of the two does not say
-        return not self._check(_call_text(known.id, call), tag)
+        return not self._signs.holds(_call_text(known.id, call), tag)
 
     def _is_genuine(self, record: Record) -> bool:
         mac = _field(record, "mac")
-        return self._check is None or (isinstance(mac, bytes) and self._check(_text(record.id, record.fields), mac))
+        return self._signs is None or (
+            isinstance(mac, bytes) and self._signs.holds(_text(record.id, record.fields), mac)
+        )
 
     def _running(self, taken: Taken) -> Record:
         return self._record(taken, "running", lease_until=taken.lease_until)
@@ -178,10 +180,10 @@ class Replay:
             "delivery": delivery,
             **fields,
         }
-        if self._mac is not None:
+        if self._signs is not None:
             if taken.call is not None:
-                said["call"] = self._mac(_call_text(taken.id, taken.call))
-            said["mac"] = self._mac(_text(taken.id, said))
+                said["call"] = self._signs.mac(_call_text(taken.id, taken.call))
+            said["mac"] = self._signs.mac(_text(taken.id, said))
         return Record(
             kind=KIND,
             id=taken.id,

@@ -244,7 +244,7 @@ def test_a_key_that_a_long_batch_has_claimed_again_is_kept_from_those_who_come_a
 def test_a_call_that_is_sent_is_no_failure_because_the_store_cannot_keep_its_dedupe_key(fn, drain, note, seen, caplog):
     runtime = fn.runtime()
     store = Failing(runtime.engine.store)
-    runtime.__dict__["dedupe"] = Dedupe(store, runtime.clock, runtime.sealing.mac, runtime.sealing.mac_holds)
+    runtime.__dict__["dedupe"] = Dedupe(store, runtime.clock, runtime.sealing.signs, runtime.settings.environment)
     store.on["put"] = once_and_then_gone(store.real.put)  # the claim, and not what comes after the send
     handle = note.using(dedupe="k").defer(1)
     store.on.clear()

@@ -261,9 +261,8 @@ def test_a_store_that_cannot_be_asked_for_a_dedupe_key_at_the_commit_keeps_back_
         raise DatabaseError("the store is gone")
 
     store = Failing(fn.runtime().engine.store)
-    fn.runtime().__dict__["dedupe"] = Dedupe(
-        store, fn.runtime().clock, fn.runtime().sealing.mac, fn.runtime().sealing.mac_holds
-    )
+    runtime = fn.runtime()
+    runtime.__dict__["dedupe"] = Dedupe(store, runtime.clock, runtime.sealing.signs, runtime.settings.environment)
     transactions.begin()
     with fn.batch():
         note.defer(1)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from fnqueue.clock import ManualClock
 from fnqueue.state.dedupe import Dedupe
+from fnqueue.state.signs import Signs
 from fnqueue.store.base import Record, Store
 
 KEY = "a" * 26
@@ -120,7 +121,7 @@ def signed(store: Store, clock: ManualClock) -> Dedupe:
     def mac(data: bytes) -> bytes:
         return hmac.digest(b"key", data, "sha256")
 
-    return Dedupe(store, clock, mac, lambda data, tag: hmac.compare_digest(mac(data), tag))
+    return Dedupe(store, clock, Signs(mac, lambda data, tag: hmac.compare_digest(mac(data), tag)), "production")
 
 
 @pytest.mark.parametrize("forged", [{"id": "theirs"}, {"id": "theirs", "mac": b"m" * 32}, {"id": 7}, {}])
@@ -128,7 +129,7 @@ def test_a_forged_dedupe_key_gives_nobody_the_call_of_another(
     signed: Dedupe, store: Store, clock: ManualClock, forged: dict[str, Any]
 ) -> None:
     until = clock.now() + HOUR
-    store.put(Record(kind="dedupe", id=KEY, fields=forged))
+    store.put(Record(kind="dedupe", id=f"production {KEY}", fields=forged))
     assert signed.holder(KEY) is None
     assert [signed.claim(KEY, id, until=until) for id in ("first", "second")] == ["first", "first"]
     assert signed.confirm(KEY, "first", until=until)
@@ -137,9 +138,15 @@ def test_a_forged_dedupe_key_gives_nobody_the_call_of_another(
 def test_a_dedupe_key_moved_or_edited_is_nobodys(signed: Dedupe, store: Store, clock: ManualClock) -> None:
     until = clock.now() + HOUR
     assert signed.claim(KEY, "theirs", until=until) == "theirs"
-    true = store.get("dedupe", KEY)
+    true = store.get("dedupe", f"production {KEY}")
     assert true is not None
-    store.put(replace(true, id="b" * 26, version=0))
+    store.put(replace(true, id=f"production {'b' * 26}", version=0))
     assert signed.claim("b" * 26, "mine", until=until) == "mine"
     store.put(replace(true, fields={**true.fields, "id": "other"}))
     assert signed.claim(KEY, "mine", until=until) == "mine"
+
+
+def test_environments_that_share_a_store_have_their_keys_apart(store: Store, clock: ManualClock) -> None:
+    until = clock.now() + HOUR
+    for environment in ("staging", "production"):
+        assert Dedupe(store, clock, environment=environment).claim(KEY, environment, until=until) == environment

@@ -21,6 +21,7 @@ from fnqueue.state.replay import Replay, Taken
 from fnqueue.state.results import Results
 from fnqueue.state.revocations import NONE
 from fnqueue.state.schedules import KeptSchedules
+from fnqueue.state.signs import Signs
 from fnqueue.store.base import Record
 from fnqueue.store.sqlite import SqliteStore
 
@@ -110,7 +111,7 @@ def test_a_result_of_which_any_field_is_wrong_can_be_read(store: Any, clock: Any
 def test_a_right_to_run_that_no_key_of_ours_gave_keeps_nobody_from_running(
     store: Any, clock: ManualClock, value: Any, state: Any
 ) -> None:
-    replay = Replay(store, clock, lambda data: b"m" * 32, lambda data, tag: False)
+    replay = Replay(store, clock, Signs(lambda data: b"m" * 32, lambda data, tag: False))
     for name in ("run", "holder", "lease_until", "retry_at", "call", "mac", "state"):
         store.put(Record(kind="once", id=name, fields={"state": state, "run": 1, "mac": b"m" * 32, name: value}))
         taken = replay.take(name, fence=(0, 1), lease_seconds=60, until=clock.now() + 99)
