@@ -113,7 +113,7 @@ class Keeping:
 
     @made_once
     def parked(self) -> Parked | None:
-        return Parked(self.engine.store, self.clock) if self.engine.store else None
+        return Parked(self.engine.store, self.clock, self.settings.environment) if self.engine.store else None
 
     @made_once
     def blobs(self) -> Blobs | None:

@@ -54,8 +54,10 @@ class Claimed(_Said, frozen=True, kw_only=True):
 class Parked:
     """Safe between threads, processes and machines."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, environment: str = "") -> None:
         self._store, self._clock = store, clock
+        # Environments may share a store and have queues elsewhere: who ticks must not send another's to its own.
+        self._due = [f"due {environment} {shard}" for shard in range(_SHARDS)]
 
     # ---------------------------------------------------------------- parking
 
@@ -95,7 +97,7 @@ class Parked:
             Record(kind=PART_KIND, id=f"{key}.{index}", fields={"body": part}, expires_at=kept_until, fence=fence)
             for index, part in enumerate(parts)
         ]
-        bucket = f"due {zlib.crc32(key.encode()) % _SHARDS}"
+        bucket = self._due[zlib.crc32(key.encode()) % _SHARDS]
         head = Record(
             kind=KIND, id=key, fields=fields, bucket=bucket, sort=_sort(due), expires_at=kept_until, fence=fence
         )
@@ -160,7 +162,7 @@ class Parked:
     # ---------------------------------------------------------------- helpers
 
     def _of_shard(self, shard: int, *, sort_to: str | None, limit: int) -> list[Record]:
-        return self._store.query(KIND, f"due {shard}", sort_to=sort_to, limit=limit).records
+        return self._store.query(KIND, self._due[shard], sort_to=sort_to, limit=limit).records
 
     def _body(self, record: Record) -> str | None:
         if "body" in record.fields:

@@ -203,7 +203,7 @@ def test_of_calls_with_a_long_delay_those_that_the_store_took_before_it_failed_a
 ):
     runtime = fn.runtime()
     store = Failing(runtime.engine.store)
-    runtime.__dict__["parked"] = Parked(store, runtime.clock)
+    runtime.__dict__["parked"] = Parked(store, runtime.clock, runtime.settings.environment)
     store.on["put_many"] = once_and_then_gone(store.real.put_many)
     later = note.using(delay_seconds=3600)
     with pytest.raises(SomeNotSent) as raised:

@@ -204,3 +204,10 @@ def test_a_stale_view_of_a_record_claims_nothing(
     assert parked.claim(stale) is None
     gone = Record(kind=KIND, id="gone.0", fields=stale.fields, version=1)
     assert parked.claim(gone) is None
+
+
+def test_environments_that_share_a_store_send_their_own(store: Store, clock: ManualClock) -> None:
+    ours, theirs = (Parked(store, clock, environment) for environment in ("production", "staging"))
+    ours.park("a", queue="default", body="fq1.body", due=clock.now(), until=clock.now() + 60)
+    assert (theirs.due(clock.now()), theirs.next_due()) == ([], None)
+    assert [ours.claim(record).id for record in ours.due(clock.now())] == ["a"]  # type: ignore[union-attr]

@@ -124,7 +124,7 @@ def test_a_parked_message_of_which_any_field_is_wrong_keeps_no_other(store: Any,
     parked = Parked(store, clock)
     good = {"id": "b", "queue": "default", "due": 1.0, "group": None, "dedupe": None, "generation": 0, "body": "fq1."}
     for name in (*good, "parts", "other"):
-        store.put(Record(kind="parked", id="a.0", fields=good | {name: value}, bucket="due 1", sort=f"{0:013d}"))
+        store.put(Record(kind="parked", id="a.0", fields=good | {name: value}, bucket=parked._due[1], sort=f"{0:013d}"))
         parked.park("b", queue="default", body="fq1.body", due=clock.now(), until=clock.now() + 99)
         claims = [parked.claim(record) for record in parked.due(clock.now())]
         assert [claim.body for claim in claims if claim is not None and claim.body != "fq1."][-1:] == ["fq1.body"]
@@ -136,7 +136,7 @@ def test_a_parked_message_of_which_any_field_is_wrong_keeps_no_other(store: Any,
 
 def test_a_time_that_is_none_does_not_keep_those_who_wait_for_the_next(store: Any, clock: Any) -> None:
     schedules = KeptSchedules(store, clock, "e", keep, keep)
-    for kind, bucket in (("parked", "due 1"), ("schedule", next(iter(schedules._due)))):
+    for kind, bucket in (("parked", Parked(store, clock)._due[1]), ("schedule", next(iter(schedules._due)))):
         store.put(Record(kind=kind, id="e x", fields={"sealed": b"x"}, bucket=bucket, sort="no time"))
     assert Parked(store, clock).next_due() == 0
     assert schedules.next_due() == 0
