@@ -137,7 +137,7 @@ class Firing:
                 rows.put_retry(connection, schedule, again, _encode(invocation))
                 return
             self._give_up(invocation, body, failure, again, execution_id)
-        if invocation.completes and not rows.has_retry(connection, schedule):
+        if invocation.completes and not rows.is_waiting(connection, schedule):
             rows.remove(connection, schedule)
 
     def _send(self, invocation: Invocation, body: str) -> Failure | None:

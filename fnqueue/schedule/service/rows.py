@@ -33,7 +33,10 @@ _EARLIEST: Final = """
         SELECT due_at, 1 AS kind, id FROM scheduler_retry ORDER BY due_at, id LIMIT 1
     ) ORDER BY due_at, kind DESC LIMIT 1
 """
-
+_WAITING: Final = """
+    SELECT 1 FROM scheduler_retry WHERE schedule = ?
+    UNION ALL SELECT 1 FROM scheduler_schedule WHERE id = ? AND due_at IS NOT NULL LIMIT 1
+"""
 _PAST_ALL: Final = "\U0010ffff"
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -205,6 +208,6 @@ def take_retry(connection: Connection, number: int) -> tuple[int, str]:
     return found[0], found[1]
 
 
-def has_retry(connection: Connection, schedule: int) -> bool:
-    found = connection.execute("SELECT 1 FROM scheduler_retry WHERE schedule = ? LIMIT 1", (schedule,)).fetchone()
-    return found is not None
+def is_waiting(connection: Connection, schedule: int) -> bool:
+    """Whether it has something to do yet: to try again, or to fire, if it was changed while that was tried."""
+    return connection.execute(_WAITING, (schedule, schedule)).fetchone() is not None

@@ -125,6 +125,19 @@ def test_what_deletes_itself_waits_for_the_end_of_its_tries(world: BusyWorld) ->
     assert world.bodies() == ["3 2026-01-01T00:00:00Z"]
 
 
+def test_what_deletes_itself_stays_where_it_was_changed_to_fire_again_meanwhile(world: BusyWorld) -> None:
+    world.queues.times = 2
+    world.make("at(2026-01-01T00:00:00)", action_after_completion="DELETE", target=target())
+    world.tick()
+    world.update("at(2026-01-01T09:00:00)", action_after_completion="DELETE", target=target())
+    run(world, 3600)
+    assert world.bodies() == ["3 2026-01-01T00:00:00Z"]
+    assert world.names() == ["s"]
+    run(world, 9 * 3600)
+    assert world.bodies() == ["1 2026-01-01T09:00:00Z"]
+    assert world.names() == []
+
+
 def test_tries_outlive_a_restart_and_a_change_and_end_with_the_schedule(world: BusyWorld) -> None:
     world.queues.times = 3
     world.make("at(2026-01-01T00:00:00)", target=target())
