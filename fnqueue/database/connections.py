@@ -147,12 +147,15 @@ class Connections:
         self._writer.text_factory = self._text
         return self._writer
 
-    def learn_from(self, error: BaseException) -> bool:
+    def learn_from(self, error: BaseException, connection: sqlite3.Connection | None = None) -> bool:
         """Text that is no UTF-8 was written by another program, and its row must not be in the way of all others: from
-        now on it is read, with marks in the place of what is none. True: so now, what failed would succeed."""
-        if "Could not decode to UTF-8" not in str(error) or self._text is _ANY_TEXT:
+        now on it is read, with marks in the place of what is none. True: so now, what failed would succeed.
+        `connection`: the one that goes on without being borrowed anew."""
+        if "Could not decode to UTF-8" not in str(error):
             return False
         self._text = _ANY_TEXT
+        if connection is not None:
+            connection.text_factory = _ANY_TEXT
         return True
 
     def check_still_ours(self, connection: sqlite3.Connection) -> None:

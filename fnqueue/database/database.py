@@ -99,7 +99,12 @@ class Database:
         here = self._here
         inside = here.writing.connection if here.writing is not None else here.reading
         if inside is not None:
-            return work(inside)
+            try:
+                return work(inside)
+            except sqlite3.Error as error:
+                if not self._connections.learn_from(error, inside):
+                    raise
+                return work(inside)
         if self.path is None:
             return self.write(lambda connection: self._read_on(connection, work))
         try:
@@ -140,7 +145,12 @@ class Database:
             here.writing.bell = here.writing.bell or bell
             if not self._connections.ready:
                 self._connections.make_tables_inside(here.writing.connection)
-            return here.writing.nest(work)
+            try:
+                return here.writing.nest(work)
+            except sqlite3.Error as error:  # here, and not further out: whoever is around it may catch it
+                if not self._connections.learn_from(error, here.writing.connection):
+                    raise
+                return here.writing.nest(work)
         if here.reading is not None:
             raise RuntimeError("Database.write() inside Database.read(): the reader's snapshot cannot be written to.")
         mine = Write(work, bell, durable)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +174,35 @@ def test_a_message_of_rubbish_does_not_keep_a_receive_from_the_others(
     assert all(isinstance(message.body, str) and message.receipt.receive_count < 2**20 for message in found)
     refused = broker.delete("default", [message.receipt for message in found])
     assert refused == [] or column == "receives = 1e300", "which makes it a delivery that nobody had"
+
+
+def test_text_that_is_none_is_in_nobodys_way_inside_another_write_either(
+    database: Database, clock: ManualClock, sql: Any
+) -> None:
+    """So does the emulator: it catches the error of each client's call inside of what it does for all."""
+    broker = EmbeddedBroker(database, clock=clock)
+    broker.send("default", [Entry(id="a", body="one"), Entry(id="b", body="two")])
+    sql("UPDATE message SET body = CAST(x'ff' AS TEXT) WHERE body = 'one'")
+    bodies: list[str] = []
+
+    def for_all(connection: Any) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            bodies.extend(message.body for message in broker.receive("default", visibility_seconds=30))
+
+    database.write(for_all)
+    assert bodies == ["\ufffd", "two"]
+
+
+def test_who_was_reading_when_another_learned_that_text_may_be_none_reads_on(database: Database, sql: Any) -> None:
+    sql("CREATE TABLE note (body)")
+    sql("INSERT INTO note VALUES (CAST(x'61ff' AS TEXT))")
+
+    def bodies(connection: Any) -> list[str]:
+        return [body for (body,) in connection.execute("SELECT body FROM note")]
+
+    def beside_another(connection: Any) -> list[str]:
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(database.read, bodies).result() == ["a\ufffd"]
+        return bodies(connection)
+
+    assert database.read(beside_another) == ["a\ufffd"]
