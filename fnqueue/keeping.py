@@ -166,4 +166,5 @@ class Keeping:
         store, sealing = self.engine.store, self.sealing
         if store is None:
             return None
-        return Links(store, self.clock, sealing.audit_key_id, sealing.audit_mac, sealing.audit_holds)
+        environment = self.settings.environment
+        return Links(store, self.clock, environment, sealing.audit_key_id, sealing.audit_mac, sealing.audit_holds)

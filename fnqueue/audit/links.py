@@ -16,7 +16,6 @@ from fnqueue.clock import Clock
 from fnqueue.store.base import Record, Store, Value
 
 KIND: Final = "audit"
-BUCKET: Final = "chains"
 #: A chain whose link is gone is older than this; so long its files count as missing when they are.
 KEPT_SECONDS: Final = 2 * 31_536_000.0
 
@@ -39,8 +38,11 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Links:
-    def __init__(self, store: Store, clock: Clock, key_id: KeyId, mac: MakeMac, holds: Holds) -> None:
+    def __init__(self, store: Store, clock: Clock, environment: str, key_id: KeyId, mac: MakeMac, holds: Holds) -> None:
+        """`environment`: several may share a store, and another's files are in a folder of its own."""
         self._store, self._clock = store, clock
+        self._before = f"{environment} "  # what ids and the bucket begin with
+        self._bucket = f"{self._before}chains"
         self._key_id, self._mac, self._holds = key_id, mac, holds
 
     def put(self, chain: str, n: int, digest: str) -> None:
@@ -51,27 +53,32 @@ class Links:
             "key": key,
             "mac": self._mac(key, chain, _text(n, digest)),
         }
-        self._store.put(Record(kind=KIND, id=chain, fields=fields, bucket=BUCKET, sort=chain, expires_at=expires_at))
+        place = self._before + chain
+        self._store.put(
+            Record(kind=KIND, id=place, fields=fields, bucket=self._bucket, sort=chain, expires_at=expires_at)
+        )
 
     def all(self) -> dict[str, Link | None]:
         """By chain; None for one that no key of ours made for it."""
-        return {record.id: self._read(record) for record in self._records()}
+        ours = (record for record in self._records() if record.id.startswith(self._before))
+        named = ((record.id.removeprefix(self._before), record) for record in ours)
+        return {chain: self._read(chain, record) for chain, record in named}
 
     def _records(self) -> Iterator[Record]:
         cursor: str | None = None
         while True:
-            page = self._store.query(KIND, BUCKET, limit=1000, cursor=cursor)
+            page = self._store.query(KIND, self._bucket, limit=1000, cursor=cursor)
             yield from page.records
             cursor = page.cursor
             if cursor is None:
                 return
 
-    def _read(self, record: Record) -> Link | None:
+    def _read(self, chain: str, record: Record) -> Link | None:
         fields: Any = record.fields
         n, digest, key, mac = (fields.get(name) for name in ("n", "digest", "key", "mac"))
         if not isinstance(n, int) or not all(isinstance(each, str) for each in (digest, key, mac)):
             return None
-        standing = self._holds(key, record.id, _text(n, digest), mac)
+        standing = self._holds(key, chain, _text(n, digest), mac)
         return Link(n, digest, standing, key) if standing != "false" else None
 
 

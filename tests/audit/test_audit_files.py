@@ -25,7 +25,7 @@ from fnqueue.audit import audit as audit_module
 from fnqueue.audit import lines
 from fnqueue.audit.audit import Audit
 from fnqueue.audit.files import Files
-from fnqueue.audit.links import BUCKET, KEPT_SECONDS, KIND, Links
+from fnqueue.audit.links import KEPT_SECONDS, KIND, Links
 from fnqueue.audit.verifying import Report, verify
 from fnqueue.cli.audit import last_lines
 from fnqueue.clock import ManualClock, to_datetime
@@ -55,8 +55,7 @@ class Place:
         return Sealing(lambda: ring, self.environment)
 
     def links(self) -> Links:
-        sealing = self.sealing
-        return Links(self.store, self.clock, sealing.audit_key_id, sealing.audit_mac, sealing.audit_holds)
+        return links_with(self, self.sealing)
 
     def process(self, **options: Any) -> Audit:
         sealing = self.sealing
@@ -72,6 +71,11 @@ class Place:
 
     def files(self) -> list[Path]:
         return sorted(self.folder.glob("*.jsonl"))
+
+
+def links_with(place: Place, sealing: Sealing) -> Links:
+    made_with = (sealing.audit_key_id, sealing.audit_mac, sealing.audit_holds)
+    return Links(place.store, place.clock, place.environment, *made_with)
 
 
 @pytest.fixture
@@ -478,7 +482,7 @@ def test_a_pipe_or_a_link_in_a_files_place_is_a_fault_that_nobody_waits_for(plac
 def test_a_folder_that_is_gone_is_told_file_by_file_by_what_the_store_knows(place: Place, written: Path) -> None:
     written.unlink()
     place.folder.rmdir()
-    assert place.faults() == [f"{stored(place).id}: its files are missing, with 7 lines"]
+    assert place.faults() == [f"{chain_of(stored(place))}: its files are missing, with 7 lines"]
     place.store.delete(KIND, stored(place).id)
     with pytest.raises(FileNotFoundError):  # perhaps another folder is meant
         place.verified()
@@ -530,8 +534,27 @@ def test_a_chain_of_staging_does_not_stand_in_production(place: Place) -> None:
     assert any("its MAC is false" in fault for fault in place.faults())
 
 
+def test_environments_that_share_a_store_do_not_miss_the_files_of_each_other(place: Place) -> None:
+    ours, place.folder, place.environment = place.folder, place.folder.parent / "staging", "staging"
+    audit = place.process()
+    audit.tell("denied", None, {})
+    audit.close()
+    assert (place.faults(), len(place.links().all())) == ([], 1)
+    place.folder, place.environment = ours, "production"
+    ours.mkdir()
+    assert (place.faults(), place.links().all()) == ([], {})
+
+
+def links_of(place: Place) -> list[Record]:
+    return place.store.query(KIND, f"{place.environment} chains").records
+
+
+def chain_of(record: Record) -> str:
+    return record.id.rpartition(" ")[2]
+
+
 def stored(place: Place) -> Record:
-    (record,) = place.store.query(KIND, BUCKET).records
+    (record,) = links_of(place)
     return record
 
 
@@ -546,11 +569,11 @@ def test_a_store_row_of_an_audit_that_was_edited_is_found(place: Place, written:
     true = dict(record.fields)
     for forged in ({"n": 3}, {"digest": "0" * 64}, {"mac": "A" * 43}, {"mac": b"A"}, {"n": "7"}):
         kept_as(place, record, **(true | forged))
-        assert place.faults() == [f"{record.id}: what the store says of its end was changed, or copied there"]
+        assert place.faults() == [f"{chain_of(record)}: what the store says of its end was changed, or copied there"]
     kept_as(place, record, **(true | {"key": "aaaaaaaa"}))
     (fault,) = place.faults()
     assert fault.startswith(
-        f"{record.id}: what the store says of its end was changed, or made with key aaaaaaaa, which"
+        f"{chain_of(record)}: what the store says of its end was changed, or made with key aaaaaaaa, which"
     )
 
 
@@ -559,7 +582,7 @@ def test_a_store_row_of_one_audit_under_the_name_of_another_is_found(place: Plac
     audit = place.process()
     audit.tell("denied", None, {})
     audit.close()
-    other = next(each for each in place.store.query(KIND, BUCKET).records if each.id != record.id)
+    other = next(each for each in links_of(place) if each.id != record.id)
     kept_as(place, record, **other.fields)
     assert any("was changed, or copied there" in fault for fault in place.faults())
 
@@ -594,7 +617,7 @@ def test_lines_of_a_key_that_was_revoked_stand_where_a_later_line_vouches_for_th
     new, rings = new_key(), [KeyRing.from_text(KEY)]
     sealing = Sealing(lambda: rings[-1], "default")
     files = Files(str(place.folder), place.clock, sealing.audit_key_id, sealing.audit_mac)
-    links = Links(place.store, place.clock, sealing.audit_key_id, sealing.audit_mac, sealing.audit_holds)
+    links = links_with(place, sealing)
     audit = Audit(place.clock, files, links)
     audit.tell("denied", None, {"number": 1})
     audit.link()
