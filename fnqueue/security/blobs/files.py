@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from fnqueue.errors import BlobsUnavailable
+from fnqueue.security.blobs.reference import DAY, FILE
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_DAY = re.compile(r"[0-9]{5}")
-_FILE = re.compile(r"[a-z2-7]{32}")
 #: What opening something else than a file, or than a folder, answers without following it.
 _NOT_OURS = frozenset({errno.ELOOP, errno.EMLINK, errno.ENOTDIR, errno.EISDIR, errno.ENXIO})
 
@@ -82,7 +80,7 @@ class FilePlace:
         with self._troubles("sweep"):
             try:
                 with self._root() as root:
-                    old = [day for day in os.listdir(root) if _DAY.fullmatch(day) and int(day) < before_day]
+                    old = [day for day in os.listdir(root) if DAY.fullmatch(day) and int(day) < before_day]
                     return sum(_sweep(day, root) for day in sorted(old))
             except FileNotFoundError:
                 return 0
@@ -126,7 +124,7 @@ class FilePlace:
 
 def _parts(name: str) -> tuple[str, str]:
     day, _, file = name.partition("-")
-    if not (_DAY.fullmatch(day) and _FILE.fullmatch(file)):
+    if not (DAY.fullmatch(day) and FILE.fullmatch(file)):
         raise ValueError("not the name of a blob")
     return day, file
 
@@ -162,7 +160,7 @@ def _sweep(day: str, root: int) -> int:
     try:
         with _opened(day, _DIRECTORY | os.O_NOFOLLOW, root) as folder:
             for file in os.listdir(folder):
-                if _FILE.fullmatch(file):
+                if FILE.fullmatch(file):
                     try:
                         os.unlink(file, dir_fd=folder)
                         gone += 1

@@ -6,6 +6,7 @@ their place. Knows shapes only: records have it, too, and modules of tasks shoul
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Final, NamedTuple
 
 import msgspec
@@ -15,6 +16,9 @@ from fnqueue.quotas import BLOB_BYTES_MAX
 TAG_BYTES: Final = 16
 #: The day until whose end it is kept, and 160 random bits: no letter of it can lead out of a folder.
 NAME: Final = r"\A[0-9]{5}-[a-z2-7]{32}\Z"
+#: The two halves of a name, as places keep them: what a sweep finds and is none of these is not ours to delete.
+DAY: Final = re.compile(r"[0-9]{5}")
+FILE: Final = re.compile(r"[a-z2-7]{32}")
 
 _Key = Annotated[str, msgspec.Meta(pattern=r"\A[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")]
 

@@ -6,7 +6,6 @@ take them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from fnqueue import forks
 from fnqueue.aws import ProcessClient, make_client
 from fnqueue.errors import BlobsUnavailable, ExtraMissing
+from fnqueue.security.blobs.reference import DAY, FILE
 from fnqueue.security.blobs.url import S3Url
 
 CONNECT_SECONDS = 5
@@ -21,7 +21,6 @@ READ_SECONDS = 30
 ATTEMPTS = 3
 DELETED_AT_ONCE = 1000  # S3's limit for DeleteObjects
 _MISSING = frozenset({"NoSuchKey", "404"})
-_DAY = re.compile(r"[0-9]{5}")
 _LONGEST = 300
 
 
@@ -43,9 +42,9 @@ class S3Place:
             )
 
     def get(self, name: str, size: int) -> bytes | None:
-        from botocore.exceptions import ClientError
-
         with self._troubles("get a blob from"):
+            from botocore.exceptions import ClientError  # inside: who has none of it is told what to install
+
             try:
                 found = self._client().get_object(Bucket=self._url.bucket, Key=self._key(name))
             except ClientError as error:
@@ -99,13 +98,14 @@ class S3Place:
                 for page in pages.paginate(Bucket=self._url.bucket, Prefix=self._prefix, Delimiter="/")
                 for folder in page.get("CommonPrefixes", ())
             ]
-        return [day for day in found if _DAY.fullmatch(day)]
+        return [day for day in found if DAY.fullmatch(day)]
 
     def _listed(self, prefix: str) -> Iterator[list[str]]:
         with self._troubles("list blobs of"):
             pages = self._client().get_paginator("list_objects_v2").paginate(Bucket=self._url.bucket, Prefix=prefix)
             for page in pages:
-                yield [found["Key"] for found in page.get("Contents", ())]
+                keys = [found["Key"] for found in page.get("Contents", ())]
+                yield [key for key in keys if FILE.fullmatch(key.removeprefix(prefix))]
 
     @contextmanager
     def _troubles(self, what: str) -> Iterator[None]:
