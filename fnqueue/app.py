@@ -340,7 +340,7 @@ class FnQueue(Acting):
         elif root is not None:
             operating.revoke_root(root, asker, reason=reason)
         elif principal is not None:
-            subject = f"{principal.kind}:{principal.id}" if isinstance(principal, Principal) else principal
+            subject = principal.subject if isinstance(principal, Principal) else principal
             operating.revoke_principal(subject, asker, reason=reason)
 
     def status_url(self, handle: Handle[Any], *, expires_seconds: float = 900) -> str:

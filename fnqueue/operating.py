@@ -29,10 +29,6 @@ REVOKED_FOR_SECONDS: Final = 1_209_600.0  # SQS's longest retention: no message 
 ALLOWED: Final = Decision("allow")
 
 
-def subject_of(principal: Principal) -> str:
-    return f"{principal.kind}:{principal.id}"
-
-
 def decided(policy: Policy, task: str, asker: Principal, asked_at: datetime) -> Decision:
     """What a policy on reading or operating says: there are no arguments to look at."""
     return policy.decide(PolicyContext(phase="execute", task=task, args={}, principal=asker, deferred_at=asked_at))
@@ -67,7 +63,7 @@ class Operating:
 
     def check(self, task: str, asker: Principal, *, deferred_by: str | None = None) -> None:
         """Raises PolicyDenied unless `asker` deferred the call or may operate on its task."""
-        if deferred_by == subject_of(asker):
+        if deferred_by == asker.subject:
             return
         decision = self.decision(task, asker)
         if decision.verdict != "allow":
@@ -77,8 +73,8 @@ class Operating:
         """What a wish of `asker` covers, decided now: workers know the calls, and need to ask nobody."""
         allowed = {task.name: self.decision(task.name, asker).verdict == "allow" for task in self._registry}
         if is_operator(asker):
-            return Grant(subject_of(asker), tuple(name for name, may in allowed.items() if not may), but=True)
-        return Grant(subject_of(asker), tuple(name for name, may in allowed.items() if may))
+            return Grant(asker.subject, tuple(name for name, may in allowed.items() if not may), but=True)
+        return Grant(asker.subject, tuple(name for name, may in allowed.items() if may))
 
     # ---------------------------------------------------------------- revoking
 
@@ -114,7 +110,7 @@ class Operating:
         if kind not in KINDS.values() or not name:
             raise OptionInvalid(f"revoke(principal={subject!r}): must be a kind and an id, as 'user:7'")
         grant = self.grant(asker)
-        own = subject == subject_of(asker) and asker.kind != "anonymous"  # all of nobody's are not one person's
+        own = subject == asker.subject and asker.kind != "anonymous"  # all of nobody's are not one person's
         if not own and not grant.operates:
             raise self._denied("", asker, Decision("deny", f"no task's operate= policy allows it for {subject}"))
         self._tell_revoked("principal", subject, asker, reason)
@@ -139,7 +135,7 @@ class Operating:
         return record if record is not None and record.readable else None
 
     def _may_revoke(self, record: TaskRecord, asker: Principal) -> bool:
-        if subject_of(asker) == record.principal:
+        if asker.subject == record.principal:
             return True
         decision = self.decision(record.task, asker)
         if decision.verdict == "allow":
@@ -151,7 +147,7 @@ class Operating:
 
     def may_read(self, record: TaskRecord, asker: Principal) -> bool:
         """Who deferred it, and whom `read=` of its task allows."""
-        if subject_of(asker) == record.principal:
+        if asker.subject == record.principal:
             return True
         task: Task[Any, Any, Any] | None = self._registry.find(record.task)
         if task is None or task.options.read is None:
@@ -160,12 +156,12 @@ class Operating:
         return decided(task.options.read, record.task, asker, asked).verdict == "allow"
 
     def _tell_revoked(self, what: str, value: str, asker: Principal, reason: str) -> None:
-        by = subject_of(asker)
+        by = asker.subject
         told = {"action": "revoke", "by": by, "named": what, "value": value, "reason": reason}
         self._tell("operator", f"OPERATOR {by} revokes {what} {value}: {reason or 'no reason given'}", told)
 
     def _denied(self, task: str, asker: Principal, decision: Decision) -> PolicyDenied:
-        by = subject_of(asker)
+        by = asker.subject
         text = f"{asker} may not operate on {task or 'these calls'}: {decision.reason}"
         self._tell(
             "denied",

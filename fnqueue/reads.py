@@ -20,7 +20,7 @@ from fnqueue.errors import (
     TaskError,
     TokenInvalid,
 )
-from fnqueue.operating import REVOKED_FOR_SECONDS, subject_of
+from fnqueue.operating import REVOKED_FOR_SECONDS
 from fnqueue.security.blobs.reference import Reference
 from fnqueue.security.ids import is_id
 from fnqueue.security.principal import Principal
@@ -140,10 +140,10 @@ class StoreReads:
         """Whoever asks now: a user, or the session of a visitor who has one."""
         asker = self._subject()
         marker = self._runtime.hooks.session(True) if asker.kind == "anonymous" else None
-        return subject_of(asker) if marker is None else SESSION + marker
+        return asker.subject if marker is None else SESSION + marker
 
     def _subjects(self, asker: Principal) -> Iterator[str]:
-        yield subject_of(asker)
+        yield asker.subject
         marker = self._runtime.hooks.session(False)  # of a visitor who may have logged in since
         if marker is not None:
             yield SESSION + marker

@@ -17,7 +17,7 @@ import click
 
 from fnqueue.cli.faults import Fault
 from fnqueue.errors import PolicyDenied
-from fnqueue.operating import OPERATOR, subject_of
+from fnqueue.operating import OPERATOR
 from fnqueue.runtime import Runtime
 from fnqueue.security.principal import KINDS, Principal
 
@@ -43,7 +43,7 @@ class Operator:
 
     @property
     def subject(self) -> str:
-        return subject_of(self.asker)
+        return self.asker.subject
 
     def may(self, task: str) -> bool:
         """Whether they may operate on calls of this task. "": of what nobody can prove to be a task's."""

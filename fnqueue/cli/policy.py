@@ -57,11 +57,8 @@ def list_(ctx: click.Context, only_open: bool, json_: bool) -> None:
         screen.as_json(shown)
         return
     screen.table(
-        ["TASK", "POLICY", "OPEN", "READ", "OPERATE", "RUNS AS", "WHERE"],
-        [
-            [row[name] or "-" for name in ("task", "policy", "open", "read", "operate", "runs_as", "where")]
-            for row in shown
-        ],
+        [name.replace("_", " ").upper() for name in _COLUMNS],
+        [[row[name] or "-" for name in _COLUMNS] for row in shown],
         empty="no task is open to anybody" if only_open else "no task is registered",
         colour=lambda row: None if row[2] == "-" else "yellow",
     )
@@ -278,7 +275,7 @@ def _having(who: Principal) -> str:
 def _plain(task: AnyTask, who: Principal, asked: Sequence[Asked]) -> dict[str, Any]:
     return {
         "task": task.name,
-        "principal": f"{who.kind}:{who.id}",
+        "principal": who.subject,
         "runs": all(each.passes for each in asked),
         "phases": {each.phase: _phase(each) for each in asked},
     }

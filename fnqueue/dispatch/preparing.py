@@ -135,7 +135,7 @@ class Preparer:
                 task=task.name,
                 principal_kind=principal.kind,
                 reason=decision.reason,
-                principal=f"{principal.kind}:{principal.id}",
+                principal=principal.subject,
             )
         )
         text = f"{task.name} {decision.reason}"

@@ -54,7 +54,7 @@ class Admitter:
 
     def admit(self, delivery: Delivery, task: Task[Any, Any, Any], sealed: dict[str, Any]) -> Run:
         signed = Principal.from_wire(sealed["p"])
-        delivery.principal = f"{signed.kind}:{signed.id}"
+        delivery.principal = signed.subject
         try:
             args, kwargs = task.binder.decode(sealed.get("args", []), sealed.get("kwargs", {}))
         except ArgumentError as error:

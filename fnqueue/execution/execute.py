@@ -139,7 +139,7 @@ class Executor:
         task, sealed = self._opener.open(delivery)
         if self.revoked.any:
             signed = Principal.from_wire(sealed["p"])
-            delivery.principal = f"{signed.kind}:{signed.id}"
+            delivery.principal = signed.subject
             if self.revoked.revokes(revocable(delivery, signed.via)):
                 raise End(self._admitter.refused(delivery, "REVOKED", ""))
         # Not before: what was revoked is not worth the way.

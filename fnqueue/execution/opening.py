@@ -173,8 +173,7 @@ def _tick(said: list[str] | None) -> float | None:
 
 def subject(sealed: dict[str, Any]) -> str:
     """ "user:42": on whose behalf."""
-    signed = Principal.from_wire(sealed["p"])
-    return f"{signed.kind}:{signed.id}"
+    return Principal.from_wire(sealed["p"]).subject
 
 
 def revocable(delivery: Delivery, via: tuple[str, ...]) -> Call:
