@@ -75,7 +75,8 @@ def show(
         operator(runtime, who, reason, needs_reason="to show arguments" if with_arguments else "") as by,
         _visit(runtime, queue) as visit,
     ):
-        found = [dead for batch in visit.walk(limit) for dead in batch if not ids or dead.id in ids]
+        walk = visit.walk(None if ids else limit)  # what is asked for by its id may be the last
+        found = [dead for batch in walk for dead in batch if not ids or dead.id in ids][:limit]
         rows = [dead.facts() for dead in found]
         if with_arguments:
             rows = _with_arguments(by, visit, found, rows)
