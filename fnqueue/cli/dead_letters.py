@@ -16,7 +16,7 @@ from typing import Any
 
 from fnqueue.broker.base import Broker, Entry, Message, Receipt
 from fnqueue.broker.names import FIFO, binding, dead_letter, is_dead_letter, is_fifo
-from fnqueue.cli.releasing import opened, renewed, shown
+from fnqueue.cli.releasing import id_after, opened, renewed, shown
 from fnqueue.cli.screen import moment
 from fnqueue.errors import BrokerError, EnvelopeError, KmsUnavailable
 from fnqueue.runtime import Runtime
@@ -159,9 +159,10 @@ class Visit:
         return True
 
     def succeeded(self, dead: Dead) -> bool:
-        """Whether a record of ours says so: then it is a copy, and in a new envelope it would run again."""
-        record = self._record(dead)
-        return record is not None and record.state == "SUCCESS"
+        """Whether a record of ours says so, of it or of what it was released as: then it is a copy, and in a new
+        envelope it would run again. Raises EnvelopeError for one that is not ours."""
+        records = self._record(dead.id), self._record(id_after(self.verified(dead), self._runtime.clock.now()))
+        return any(record is not None and record.state == "SUCCESS" for record in records)
 
     def arguments(self, dead: Dead) -> dict[str, Any]:
         """As they travel, without secrets. Raises EnvelopeError, BlobsUnavailable."""
@@ -199,13 +200,13 @@ class Visit:
                         store.delete(kind, dead.header.id, if_version=found.version)
 
     def _has_ended(self, dead: Dead) -> bool:
-        record = self._record(dead)
+        record = self._record(dead.id)
         return dead.expired(self._runtime.clock.now()) or (record is not None and record.final)
 
-    def _record(self, dead: Dead) -> results.TaskRecord | None:
-        """Of its call, if a key of ours made it."""
+    def _record(self, id: str) -> results.TaskRecord | None:
+        """Of the call, if a key of ours made it."""
         known = self._runtime.results
-        record = known.read(dead.id) if known is not None and is_id(dead.id) else None
+        record = known.read(id) if known is not None and is_id(id) else None
         return record if record is not None and record.readable else None
 
     def _blob_of(self, dead: Dead) -> str | None:

@@ -1,7 +1,8 @@
 """A dead letter that expired is released: the same call in a new envelope, for the same principal, sealed by us.
 
-The new call has an id of its own, and names the old one, or where that began, as its root. Its principal's `via` names
-who released it. What made the old one take effect once (a schedule's time, a dedupe key) stays with the old one.
+The new call has an id of its own, and names the old one, or where that began, as its root. The old id gives the new
+one: what a crash between sending and deleting leaves is released again as a copy of the new call. Its principal's `via`
+names who released it. What made the old one take effect once (a schedule's time, a dedupe key) stays with the old one.
 Needs a key that signs and one that opens.
 """
 
@@ -20,6 +21,7 @@ from fnqueue.runtime import Runtime
 from fnqueue.security import frame
 from fnqueue.security.blobs.reference import Blob, Reference
 from fnqueue.security.envelope import Verified, new_id, seal
+from fnqueue.security.ids import derived_id, milliseconds
 from fnqueue.security.principal import Principal
 from fnqueue.security.records import call_digest
 
@@ -56,7 +58,7 @@ def renewed(runtime: Runtime, message: Verified, *, queue: str, group: str | Non
     principal = Principal.from_wire(sealed["p"]).through(by)
     task = runtime.registry.find(message.task)
     lasts = task.options.expires_seconds if task is not None else _lasted(message)
-    id = new_id(now)  # noqa: A001 - the envelope's word
+    id = id_after(message, now)  # noqa: A001 - the envelope's word
     ring, environment, root = runtime.ring(), runtime.settings.environment, message.root or message.id
     content = {name: sealed[name] for name in KEPT if name in sealed} | {"p": principal.to_wire()}
     # What was made under a mandate is not to get a wider one.
@@ -78,6 +80,13 @@ def renewed(runtime: Runtime, message: Verified, *, queue: str, group: str | Non
     }
     body = _sealed(runtime, about)
     return Entry(id=id, body=body, group=group, dedupe=f"{id}.0" if is_fifo(queue) else None)
+
+
+def id_after(message: Verified, now: float) -> str:
+    """Of the call that this one is released as."""
+    if not message.key.can("state"):  # part of a key, which derives no ids
+        return new_id(now)
+    return derived_id(milliseconds(message.id), message.key, f"{message.environment} {message.id}", "release")
 
 
 def _sealed(runtime: Runtime, about: dict[str, Any]) -> str:

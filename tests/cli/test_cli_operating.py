@@ -46,6 +46,12 @@ def log_in(name: str, secrets: list[Secret[str]], *, pin: Secret[str]) -> None:
 def note(text: str) -> None:
     if broken[0]:
         raise ValueError("no paper")
+
+@fn.task(policy=public, once=True)
+def take(what: str) -> None:
+    if broken[0]:
+        raise ValueError("the safe is closed")
+    paid.append(what)
 """
 ADA = Principal(id="ada")
 
@@ -175,6 +181,12 @@ def test_a_policy_keeps_the_operator_from_tasks_that_it_does_not_name_him_for(fn
     ]
 
 
+def test_a_message_that_is_asked_for_by_id_is_shown_however_many_come_before_it(fnqueue, bank, dead):
+    for id in (*dead, *reversed(dead)):
+        shown = fnqueue("dlq", "show", "default", "--id", id, "--limit", "1", "--json").stdout
+        assert [row["id"] for row in json.loads(shown)] == [id]
+
+
 def test_discarding_is_under_the_policy_too_and_on_record(fnqueue, bank, dead):
     done = fnqueue("dlq", "discard", "default", "--all", "--yes", "--as", "eve")
     assert done.stdout == "0 messages deleted from default__dead\n"
@@ -270,6 +282,27 @@ def test_an_expired_message_is_released_in_a_new_envelope_for_the_same_user(fnqu
         "user:sue",
         "the bank is open again",
         [old],
+    )
+
+
+def test_a_message_whose_release_was_killed_before_the_old_one_was_deleted_runs_once_when_released_again(
+    fnqueue, bank, work, monkeypatch
+):
+    deferred(bank, "take", "gold")
+    work()
+    later(monkeypatch)
+    bank.broken[0] = False
+    broker, command = bank.fn.runtime().engine.broker, ("dlq", "release", "default", "--reason", "x")
+    (message,) = broker.receive("default__dead", visibility_seconds=0)
+    released = []
+    for _ in range(2):
+        released += re.findall(r"^\w{26} -> (\w{26})$", fnqueue(*command).stdout, re.M)
+        broker.send("default__dead", [Entry(id="copy", body=message.body)])  # what such a process leaves
+    assert released == [released[0]] * 2
+    work()
+    assert bank.paid == ["gold"]
+    assert fnqueue(*command).stderr == (
+        "1 message left in default__dead: have succeeded already, so they are copies: discard them\n"
     )
 
 
