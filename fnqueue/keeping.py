@@ -103,8 +103,10 @@ class Keeping:
 
     @made_once
     def results(self) -> Results | None:
-        store = self.engine.store
-        return Results(store, self.clock, self.sealing.seal_result, self.sealing.unseal_result) if store else None
+        store, sealing = self.engine.store, self.sealing
+        if store is None:
+            return None
+        return Results(store, self.clock, sealing.seal_result, sealing.unseal_result, self.settings.environment)
 
     @made_once
     def replay(self) -> Replay | None:

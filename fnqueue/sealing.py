@@ -1,7 +1,7 @@
 """What the rules of `state/` are handed so that they need no key: each seals for one purpose, under one name.
 
-A record that a key of ours did not seal for exactly this purpose, name and (but for results, whose ids are of one call
-in all the world) environment does not open.
+A record that a key of ours did not seal for exactly this purpose, name and environment does not open. A result's id is
+of one call in all the world, but who may read it is not: "user:7" of staging may be anybody.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Sealing:
     # ---- results
 
     def seal_result(self, purpose_id: str, data: bytes) -> bytes:
-        return seal_record(self._ring(), "result", purpose_id, data)
+        return seal_record(self._ring(), "result", f"{self._environment} {purpose_id}", data)
 
     def unseal_result(self, purpose_id: str, data: bytes) -> bytes:
-        return unseal_record(self._ring(), "result", purpose_id, data)
+        return unseal_record(self._ring(), "result", f"{self._environment} {purpose_id}", data)
 
     # ---- schedules
 

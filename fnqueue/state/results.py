@@ -133,8 +133,10 @@ _decode = msgspec.msgpack.Decoder(_Sealed).decode
 class Results:
     """`unseal` None: tables without contents, for a process that holds no state key (the dashboard)."""
 
-    def __init__(self, store: Store, clock: Clock, seal: Seal, unseal: Seal | None) -> None:
+    def __init__(self, store: Store, clock: Clock, seal: Seal, unseal: Seal | None, environment: str = "") -> None:
+        """`environment`: several may share a store, each with a table of its own."""
         self._store, self._clock, self._seal, self._unseal = store, clock, seal, unseal
+        self._before = f"{environment} "  # what buckets begin with
 
     # ---------------------------------------------------------------- the course of a task: records to be written
 
@@ -240,14 +242,13 @@ class Results:
             found += self._of_day(day, before, limit + 1 - len(found), chosen)
             day -= 1
         page = found[:limit]
-        more = f"{page[-1].bucket.split()[1]} {page[-1].sort}" if len(found) > limit else None
+        more = f"{page[-1].bucket.split()[-2]} {page[-1].sort}" if len(found) > limit else None
         return RecentPage([self.opened(record) for record in page], more)
 
     def _of_day(self, day: int, before: str | None, limit: int, groups: tuple[str, ...]) -> list[Record]:
         shards = (
-            self._store.query(KIND, _bucket(group, day, shard), sort_to=before, limit=limit, newest_first=True).records
-            for group in groups
-            for shard in range(_SHARDS)
+            self._store.query(KIND, bucket, sort_to=before, limit=limit, newest_first=True).records
+            for bucket in (self._bucket(group, day, shard) for group in groups for shard in range(_SHARDS))
         )
         merged = heapq.merge(*shards, key=attrgetter("sort"), reverse=True)
         return [record for record, _ in zip(merged, range(limit), strict=False)]
@@ -304,12 +305,15 @@ class Results:
             kind=KIND,
             id=task.id,
             fields=fields,
-            bucket=_bucket(_GROUPS.get(state, "bad"), int(now // _DAY_SECONDS), ord(task.id[-1]) % _SHARDS),
+            bucket=self._bucket(_GROUPS.get(state, "bad"), int(now // _DAY_SECONDS), ord(task.id[-1]) % _SHARDS),
             sort=f"{int(now * 1000):013d} {task.id}",
             expires_at=now + max(keep_seconds, KEEP_SECONDS_MIN) if final else _alive_until(task, now),
             fence=task.fence,
             final=final,
         )
+
+    def _bucket(self, group: str, day: int, shard: int) -> str:
+        return f"{self._before}{group} {day} {shard}"
 
     def opened(self, record: Record) -> TaskRecord:
         """What a stored record says."""
@@ -361,10 +365,6 @@ def _purpose(id: str, fields: dict[str, Any], fence: Fence) -> str:
 def _alive_until(task: TaskRecord, now: float) -> float:
     # A run may begin until `ex` and outlast it; its crash must still be counted when the message comes back.
     return max(task.expires_at, now + quotas.VISIBILITY_SECONDS_MAX) + quotas.FUTURE_SKEW_SECONDS
-
-
-def _bucket(group: str, day: int, shard: int) -> str:
-    return f"{group} {day} {shard}"
 
 
 def _position(cursor: str) -> tuple[int, str]:

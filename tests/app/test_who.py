@@ -12,6 +12,7 @@ from fnqueue.errors import PolicyUndecided, TokenInvalid
 from fnqueue.middleware import Middleware, OutgoingCall, SendNext
 from fnqueue.policies import authenticated, custom, fresh, owns, public, role, service
 from fnqueue.reads import status_json
+from fnqueue.worker.worker import Worker
 
 ADA = Principal(id="1", roles=frozenset({"editor"}))
 BOB = Principal(id="2")
@@ -307,3 +308,27 @@ def test_who_is_just_fresh_enough_at_the_defer_is_so_at_the_run_whatever_comes_b
         handle = task.defer()
     drain()
     assert handle.state == "SUCCESS"
+
+
+def test_who_has_the_same_id_in_another_environment_reads_nothing_though_they_share_a_store_and_its_keys(tmp_path):
+    def made(environment: str) -> FnQueue:
+        app = FnQueue(url=f"sqlite:///{tmp_path}/fnqueue.db", environment=environment)
+
+        @app.task(name="salary", read=public)
+        def salary() -> int:
+            return 4_200
+
+        return app
+
+    production, staging = made("production"), made("staging")
+    with production.as_principal(ADA):
+        handle = production.runtime().registry.get("salary").defer()
+        Worker(production.runtime(), burst=True, concurrency=1).run()
+        token = production.handle(handle.id).status_token()
+        assert (handle.result(), production.reads().by_token(token).value) == (4_200, 4_200)
+    with staging.as_principal(ADA):
+        assert staging.handle(handle.id).state == "UNKNOWN"
+        assert staging.reads().by_token(token).state == "UNKNOWN"
+        assert staging.runtime().results.recent().records == []
+    production.close()
+    staging.close()

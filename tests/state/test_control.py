@@ -13,6 +13,7 @@ from fnqueue import quotas
 from fnqueue.clock import ManualClock
 from fnqueue.sealing import Sealing
 from fnqueue.security.keyring import KeyRing, new_key
+from fnqueue.security.records import seal_record
 from fnqueue.state import control as control_module
 from fnqueue.state.control import ASKED, KIND, OPERATORS, OVERLAP_SECONDS, REFRESH_SECONDS, WIDE_SECONDS, Control, Seals
 from fnqueue.state.revocations import Call, Grant
@@ -190,7 +191,7 @@ def test_what_was_sealed_for_another_purpose_is_no_revocation(
     control.revoke("id", ONE, until=clock.now() + DAY)
     (true,) = rows(store)
     ring, data = KeyRing.from_text(KEY), seals(KEY).unseal(true.id, true.fields["sealed"])  # type: ignore[arg-type]
-    result = Sealing(lambda: ring, "default").seal_result(f"revoked default {true.id}", data)
+    result = seal_record(ring, "result", f"revoked default {true.id}", data)
     store.put(Record(kind=KIND, id=true.id, fields={"sealed": result}, bucket=true.bucket, sort=true.sort))
     assert not made(store, clock).snapshot().any
 

@@ -501,3 +501,13 @@ def test_a_cursor_of_days_to_come_begins_today_and_does_not_look_through_all_of_
 def test_a_page_has_one_to_five_hundred(results: Results, limit: int) -> None:
     with pytest.raises(ValueError, match="limit"):
         results.recent(limit)
+
+
+def test_environments_that_share_a_store_have_tables_of_their_own(
+    store: Store, clock: ManualClock, sealer: Any
+) -> None:
+    ours, theirs = (Results(store, clock, sealer.seal, sealer.unseal, each) for each in ("production", "staging"))
+    settle(store, *[ours.ended(call(clock, ids_of(n)), "REVOKED", keep_seconds=DAY) for n in range(3)])
+    page = ours.recent(2)
+    assert [each.id for each in (*page.records, *ours.recent(2, page.cursor).records)] == [ids_of(n) for n in (2, 1, 0)]
+    assert theirs.recent().records == []
