@@ -8,6 +8,7 @@ Knows SQS's two protocols and no rule.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import uuid
@@ -20,10 +21,9 @@ from fnqueue import __version__
 from fnqueue.broker.embedded.service import QueueService
 from fnqueue.clock import TurnableClock
 from fnqueue.emulator import browsers, json_protocol, query_protocol, rest_protocol
-from fnqueue.emulator import call as calls
-from fnqueue.emulator.call import Call
-from fnqueue.emulator.desk import Desk
-from fnqueue.emulator.http import Gone, Headers, Request, Send, answer
+from fnqueue.emulator.call import Answer, Call, Caller, Callers, Plan
+from fnqueue.emulator.desk import Desk, Outcome
+from fnqueue.emulator.http import App, Gone, Headers, Request, Send, answer
 from fnqueue.emulator.members import Members
 from fnqueue.emulator.operations import OPERATIONS
 from fnqueue.emulator.refusals import Refusal, of_error
@@ -34,8 +34,6 @@ from fnqueue.schedule.service import Place, ScheduleService
 _log = logging.getLogger("fnqueue.emulator")
 _encode = msgspec.json.Encoder().encode
 _JSON: Headers = [(b"content-type", b"application/json")]
-
-Service = Callable[[Request, Gone, Send], Awaitable[None]]
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,74 +57,73 @@ class Emulator:
     ) -> None:
         self._desk, self._service, self._setting, self._empty_all = desk, service, setting, reset
         self.ticker = Ticker(desk, schedules)
+        self._callers = Callers(Caller(None, setting.region, setting.account, f"http://{setting.origin}"))
         self._scheduler = Scheduler(desk, schedules, self.ticker, self._place)
-        self._services: dict[str, Service] = {"sqs": self._sqs, "scheduler": self._scheduler}
+        self._services: dict[str, App] = {"sqs": self._sqs, "scheduler": self._scheduler}
         self._moving: asyncio.Task[None] | None = None
 
-    async def __call__(self, request: Request, gone: Gone, send: Send) -> None:
+    def __call__(self, request: Request, gone: Gone, send: Send) -> Awaitable[None] | None:
         refusal = request.refusal or browsers.refusal(request, on_loopback=self._setting.on_loopback)
         if refusal is not None:
             body, headers = json_protocol.refused(refusal, _request_id())
             send(refusal.status, body, headers)
-            return
+            return None
         own = _OWN.get((request.method, request.path)) if request.path != "/" else None
-        service = self._services.get(_service_name(request), self._sqs)
-        await (service(request, gone, send) if own is None else own(self, request, send))
+        if own is not None:
+            return own(self, request, send)
+        return self._services.get(self._service_name(request), self._sqs)(request, gone, send)
+
+    def _service_name(self, request: Request) -> str:
+        signed_for = self._callers.of(request.headers).service
+        if signed_for is not None:
+            return signed_for
+        return "scheduler" if rest_protocol.is_path(request.path) and not _names_an_action(request) else "sqs"
 
     # ------------------------------------------------------------------ SQS
 
-    async def _sqs(self, request: Request, gone: Gone, send: Send) -> None:
-        request_id = _request_id()
-        if json_protocol.speaks(request):
-            asked = json_protocol.read(request)
-            request.body = b""  # a poll may wait for long
-            done = await self._done(asked, request, gone)
-            if isinstance(done, Refusal):
-                send(done.status, *json_protocol.refused(done, request_id))
-            else:
-                send(200, *json_protocol.answered(done[1], request_id))
-            return
-        given = query_protocol.read(request) if request.method in ("GET", "POST") else None
-        if given is None:  # X3
-            send(404, b"<UnknownOperationException/>\n", [(b"content-type", b"text/xml")])
-            return
-        request.body = b""
-        done = await self._done(given, request, gone)
-        if isinstance(done, Refusal):
-            send(done.status, *query_protocol.refused(done, request_id))
+    def _sqs(self, request: Request, gone: Gone, send: Send) -> Awaitable[None] | None:
+        speaks_json = json_protocol.speaks(request)
+        if speaks_json:
+            asked: tuple[str, Members] | Refusal | None = json_protocol.read(request)
         else:
-            send(200, *query_protocol.answered(*done, request_id))
-
-    async def _done(
-        self, asked: tuple[str, Members] | Refusal, request: Request, gone: Gone
-    ) -> tuple[str, dict[str, Any] | None] | Refusal:
-        """The operation's name and its answer, or why there is none."""
+            asked = query_protocol.read(request) if request.method in ("GET", "POST") else None
+        if asked is None:  # X3
+            send(404, b"<UnknownOperationException/>\n", [(b"content-type", b"text/xml")])
+            return None
+        request.body = b""  # a poll may wait for long
+        reply = _Reply(send, json_protocol if speaks_json else query_protocol)
         if isinstance(asked, Refusal):
-            return asked
-        name, members = asked
+            reply.refuse(asked)
+            return None
+        reply.operation, members = asked
         try:
-            done = await OPERATIONS[name][1](self._call(request, gone), members)
+            planned = OPERATIONS[reply.operation][1](self._call(request, gone), members)
         except Exception as error:
-            refusal = of_error(error)
-            if refusal is None:
-                _log.exception("%s failed", name)
-                refusal = Refusal("InternalFailure", "The emulator failed; its log says where. Please report it.")
-            return refusal
-        if name == "StartMessageMoveTask":
+            reply.fail(error)
+            return None
+        if not isinstance(planned, Plan):
+            return self._answered(reply, planned)
+        self._desk.ask(planned.work, functools.partial(reply.tell, planned))
+        return None
+
+    async def _answered(self, reply: _Reply, done: Awaitable[Answer | None]) -> None:
+        try:
+            answer = await done
+        except Exception as error:
+            reply.fail(error)
+            return
+        if reply.operation == "StartMessageMoveTask":
             self.move()
-        return name, done
+        reply.give(answer)
 
     def _call(self, request: Request, gone: Gone) -> Call:
-        region, account = self._place(request)
-        origin = calls.origin_of(request.header(b"host"), self._setting.origin)
+        _, region, account, origin = self._callers.of(request.headers)
         trace = request.header(b"x-amzn-trace-id") if b"x-amzn-trace-id" in request.headers else None
         return Call(self._service, self._desk, region, account, origin, trace or None, gone)
 
     def _place(self, request: Request) -> Place:
-        scope = calls.scope_of(_authorization(request))
-        if scope is None:
-            return Place(self._setting.region, self._setting.account)
-        return Place(scope.region, calls.account_of(scope.access_key, self._setting.account))
+        caller = self._callers.of(request.headers)
+        return Place(caller.region, caller.account)
 
     # ------------------------------------------------------------------ move tasks
 
@@ -207,6 +204,40 @@ class Emulator:
 _MOVE_SECONDS = 0.02
 
 
+class _Reply:
+    """To one request of SQS, in the words of the protocol that it came in."""
+
+    __slots__ = ("_protocol", "_request_id", "_send", "operation")
+
+    def __init__(self, send: Send, protocol: Any) -> None:
+        self._send, self._protocol, self._request_id = send, protocol, _request_id()
+        self.operation = ""
+
+    def tell(self, plan: Plan, outcome: Outcome) -> None:
+        if outcome.error is not None:
+            self.fail(outcome.error)
+            return
+        try:
+            answer = plan.shown(outcome.value)
+        except Exception as error:
+            self.fail(error)
+            return
+        self.give(answer)
+
+    def give(self, answer: Answer | None) -> None:
+        self._send(200, *self._protocol.answered(self.operation, answer, self._request_id))
+
+    def fail(self, error: Exception) -> None:
+        refusal = of_error(error)
+        if refusal is None:
+            _log.error("%s failed", self.operation, exc_info=error)
+            refusal = Refusal("InternalFailure", "The emulator failed; its log says where. Please report it.")
+        self.refuse(refusal)
+
+    def refuse(self, refusal: Refusal) -> None:
+        self._send(refusal.status, *self._protocol.refused(refusal, self._request_id))
+
+
 class _Advance(msgspec.Struct):
     advance_seconds: float
 
@@ -220,20 +251,9 @@ _OWN = {
 }
 
 
-def _service_name(request: Request) -> str:
-    scope = calls.scope_of(_authorization(request))
-    if scope is not None:
-        return scope.service
-    return "scheduler" if rest_protocol.is_path(request.path) and not _names_an_action(request) else "sqs"
-
-
 def _names_an_action(request: Request) -> bool:
     """A queue may be called `schedules`, too."""
     return json_protocol.speaks(request) or "Action=" in request.query or b"Action=" in request.body[:4096]
-
-
-def _authorization(request: Request) -> bytes:
-    return request.headers.get(b"authorization", b"")
 
 
 _numbers = itertools.count()

@@ -20,11 +20,13 @@ _NEVER_PUBLIC = ("localhost", "local", "internal", "test")
 
 def refusal(request: Request, *, on_loopback: bool) -> Refusal | None:
     """Why this request is not answered; None when it is. `on_loopback`: only this machine is to reach the server."""
-    host = request.header(b"host")
-    origin, site = request.header(b"origin"), request.header(b"sec-fetch-site")
-    if (origin and origin != f"http://{host}") or site in ("cross-site", "same-site"):
-        text = f"A web page of {origin[:200] or 'another site'} may not call the emulator. Call it from a program."
-        return Refusal("AccessDenied", text)
+    headers = request.headers
+    host = headers[b"host"].decode("latin-1") if b"host" in headers else ""
+    if b"origin" in headers or b"sec-fetch-site" in headers:
+        origin, site = request.header(b"origin"), request.header(b"sec-fetch-site")
+        if (origin and origin != f"http://{host}") or site in ("cross-site", "same-site"):
+            text = f"A web page of {origin[:200] or 'another site'} may not call the emulator. Call it from a program."
+            return Refusal("AccessDenied", text)
     if on_loopback and may_be_a_pages(host):
         text = (
             f"The emulator listens on this machine only, and may not be called {host[:200]!r}, as a web page could "

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -25,11 +25,10 @@ from fnqueue.emulator.http import (
     TOO_LARGE,
     TOO_MANY,
     TOO_SLOW,
+    App,
     Bodies,
-    Gone,
     Headers,
     Request,
-    Send,
 )
 from fnqueue.emulator.refusals import Refusal
 
@@ -37,8 +36,6 @@ _log = logging.getLogger("fnqueue.emulator")
 
 _LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-App = Callable[[Request, Gone, Send], Awaitable[None]]
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +83,7 @@ class Connection(asyncio.Protocol):
         self._held = 0
         self._active: Exchange | None = None
         self._next: deque[Exchange] = deque()
+        self._goes_on = False
         self._since = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -234,15 +232,29 @@ class Connection(asyncio.Protocol):
         self._go_on()
 
     def _go_on(self) -> None:
-        if self._active is None and self._next and self._writable:
+        if self._goes_on:  # an answer that was there at once: the loop below goes on
+            return
+        self._goes_on = True
+        while self._active is None and self._next and self._writable:
             self._active = self._next.popleft()
-            self._task = self._loop.create_task(self._run(self._active))
+            self._begin(self._active)
+        self._goes_on = False
         if self._reads is bool(self._next):
             self._read_on(not self._next)
 
-    async def _run(self, exchange: Exchange) -> None:
+    def _begin(self, exchange: Exchange) -> None:
         try:
-            await self._door.app(exchange.request, exchange.gone, exchange.send)
+            waits = self._door.app(exchange.request, exchange.gone, exchange.send)
+        except Exception:
+            _log.exception("a request failed")
+            self._transport.close()
+            return
+        if waits is not None:
+            self._task = self._loop.create_task(self._run(exchange, waits))
+
+    async def _run(self, exchange: Exchange, waits: Awaitable[None]) -> None:
+        try:
+            await waits
         except Exception:
             _log.exception("a request failed")
         if not exchange.answered:

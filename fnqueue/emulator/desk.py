@@ -10,9 +10,10 @@ Knows nothing of protocols; runs works, and knows of queues only that they are t
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,14 +30,28 @@ _SHORTEST_SECONDS = 0.001
 _GLANCE_SECONDS = 1.0
 
 
-class _Order(NamedTuple):
-    work: Callable[[], Any]
-    future: asyncio.Future[Any]
+class Share(NamedTuple):
+    """A work that is done in one with its like: `verb` is given the `part` of each that has the same subject, and
+    returns as many values, or refusals. That costs a third of what it would to do them one by one.
+    """
+
+    verb: Callable[[Any, Sequence[Any]], Sequence[Any]]
+    subject: Hashable
+    part: Any
 
 
-class _Outcome(NamedTuple):
+Work = Callable[[], Any] | Share
+
+
+class Outcome(NamedTuple):
     value: Any = None
     error: Exception | None = None
+
+
+class _Order(NamedTuple):
+    work: Work
+    told: Callable[[Outcome], None]
+    durable: bool
 
 
 class Desk:
@@ -56,21 +71,28 @@ class Desk:
         self._thread = threading.Thread(target=self._run, name="fnqueue-emulator-engine", daemon=True)
         self._thread.start()
 
-    async def do(self, work: Callable[[], T]) -> T:
-        """What `work` returns, once it is durable. Raises what it raises."""
-        future = self._ask(work)
+    async def do(self, work: Callable[[], T], *, durable: bool = True) -> T:
+        """What `work` returns, once it is durable. Raises what it raises.
+
+        `durable=False`: it does not wait for the disk, where it need not for others. A power failure may take it back.
+        """
+        future: asyncio.Future[T] = self._loop.create_future()
+        self.ask(work, functools.partial(_settle, future), durable=durable)
         try:
             return await future
         finally:
             del future  # its error knows this frame: a circle, as in `_outcome`
 
-    def _ask(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._orders.append(_Order(work, future))
+    def ask(self, work: Work, told: Callable[[Outcome], None], *, durable: bool = True) -> None:
+        """As `do`, for who does not wait: `told` is called in the loop, and raises nothing."""
+        self._orders.append(_Order(work, told, durable))
         if not self._busy:
             self._busy = True
             self._loop.call_soon(self._gather, 1, _QUIET_TURNS)
-        return future
+
+    async def idle(self) -> None:
+        """When all that was asked for until now is done and told."""
+        await self.do(lambda: None)
 
     def close(self) -> None:
         """Does what was asked for, and nothing more. In a thread; the loop goes on."""
@@ -86,15 +108,15 @@ class Desk:
             self._loop.call_soon_threadsafe(self._tell, orders, outcomes, touched)
             del orders, outcomes
 
-    def _together(self, orders: list[_Order]) -> list[_Outcome]:
-        def work(_: Connection) -> list[_Outcome]:
+    def _together(self, orders: list[_Order]) -> list[Outcome]:
+        def work(_: Connection) -> list[Outcome]:
             with self._service.together():
-                return [_outcome(order.work) for order in orders]
+                return _outcomes([order.work for order in orders])
 
         try:
-            return self._database.write(work)
+            return self._database.write(work, durable=any(order.durable for order in orders))
         except Exception as error:  # nothing was committed, and each hears it
-            return [_Outcome(error=error)] * len(orders)
+            return [Outcome(error=error)] * len(orders)
 
     # ------------------------------------------------------------------ in the loop
 
@@ -108,14 +130,9 @@ class Desk:
         orders, self._orders = self._orders[:_TOGETHER_MAX], self._orders[_TOGETHER_MAX:]
         self._works.put(orders)
 
-    def _tell(self, orders: list[_Order], outcomes: list[_Outcome], touched: set[str]) -> None:
+    def _tell(self, orders: list[_Order], outcomes: list[Outcome], touched: set[str]) -> None:
         for order, outcome in zip(orders, outcomes, strict=True):
-            if order.future.done():  # who asked has been cancelled
-                continue
-            if outcome.error is not None:
-                order.future.set_exception(outcome.error)
-            else:
-                order.future.set_result(outcome.value)
+            order.told(outcome)
         for name in touched:
             self.wake(name)
         self._busy = bool(self._orders)
@@ -179,11 +196,11 @@ class Desk:
         """Once a second while somebody waits: nobody else's send is heard of."""
         self._glances = bool(self._lines) and not self.stopping
         if self._glances:
-            self._ask(lambda: self._database.write(_version)).add_done_callback(self._glanced)
+            self.ask(lambda: self._database.write(_version), self._glanced)
 
-    def _glanced(self, found: asyncio.Future[int]) -> None:
-        if found.exception() is None and found.result() != self._version:  # else who asks for more hears the error
-            self._version = found.result()
+    def _glanced(self, found: Outcome) -> None:
+        if found.error is None and found.value != self._version:  # else who asks for more hears the error
+            self._version = found.value
             self.wake_all()
         self._loop.call_later(_GLANCE_SECONDS, self._glance)
 
@@ -199,11 +216,46 @@ def _version(connection: Connection) -> int:
     return version
 
 
-def _outcome(work: Callable[[], Any]) -> _Outcome:
+def _settle(future: asyncio.Future[Any], outcome: Outcome) -> None:
+    if future.done():  # who asked has been cancelled
+        return
+    if outcome.error is not None:
+        future.set_exception(outcome.error)
+    else:
+        future.set_result(outcome.value)
+
+
+def _outcomes(works: Sequence[Work]) -> list[Outcome]:
+    """Those that are shared first: what they send, the others may find."""
+    outcomes: list[Outcome] = [Outcome()] * len(works)
+    alike: dict[Any, list[int]] = {}
+    alone: list[int] = []
+    for at, work in enumerate(works):
+        if isinstance(work, Share):
+            alike.setdefault((work.verb, work.subject), []).append(at)
+        else:
+            alone.append(at)
+    for (verb, subject), places in alike.items():
+        parts = [works[at].part for at in places]  # type: ignore[union-attr]
+        for at, outcome in zip(places, _shared(verb, subject, parts), strict=True):
+            outcomes[at] = outcome
+    for at in alone:
+        outcomes[at] = _outcome(works[at])  # type: ignore[arg-type]
+    return outcomes
+
+
+def _shared(verb: Callable[[Any, Sequence[Any]], Sequence[Any]], subject: Any, parts: Sequence[Any]) -> list[Outcome]:
+    all_ = _outcome(lambda: verb(subject, parts))
+    if all_.error is not None:
+        return [all_] * len(parts)
+    return [Outcome(error=one) if isinstance(one, BrokerRefused) else Outcome(one) for one in all_.value]
+
+
+def _outcome(work: Callable[[], Any]) -> Outcome:
     try:
-        return _Outcome(work())
+        return Outcome(work())
     except BrokerRefused as error:
         # Its frames know the orders, and these the error: a circle that keeps megabytes until a collection.
-        return _Outcome(error=error.with_traceback(None))
+        return Outcome(error=error.with_traceback(None))
     except Exception as error:
-        return _Outcome(error=error)
+        return Outcome(error=error)

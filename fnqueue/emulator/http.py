@@ -7,7 +7,7 @@ Knows nothing of SQS.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -42,6 +42,10 @@ class Request(msgspec.Struct):
 
     def header(self, name: bytes) -> str:
         return self.headers.get(name, b"").decode("latin-1")
+
+
+App = Callable[[Request, Gone, Send], Awaitable[None] | None]
+"""Who answers a request: what it returns is awaited; None, where it sends the answer itself, now or later."""
 
 
 class Bodies:

@@ -15,8 +15,10 @@ from fnqueue.emulator.operations import OPERATIONS
 from fnqueue.emulator.refusals import Refusal
 
 _CONTENT_TYPE = (b"content-type", b"application/x-amz-json-1.0")
-_PREFIX = "AmazonSQS."
-_DECODERS: Final = {name: msgspec.json.Decoder(members) for name, (members, _) in OPERATIONS.items()}
+_READERS: Final = {
+    f"AmazonSQS.{name}".encode(): (name, msgspec.json.Decoder(members).decode)
+    for name, (members, _) in OPERATIONS.items()
+}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -25,19 +27,20 @@ def speaks(request: Request) -> bool:
 
 
 def read(request: Request) -> tuple[str, Members] | Refusal:
-    """The operation and its members."""
-    target = request.header(b"x-amz-target")
-    operation = target.removeprefix(_PREFIX)
-    if not target.startswith(_PREFIX) or operation not in _DECODERS:
+    """The operation and its members, of one that `speaks`."""
+    found = _READERS.get(request.headers[b"x-amz-target"])
+    if found is None:
+        target = request.header(b"x-amz-target")
         return Refusal("UnknownOperationException", f"The operation {target[:200]} is not known.")  # P11
+    operation, read = found
     try:
-        return operation, _DECODERS[operation].decode(request.body or b"{}")
+        return operation, read(request.body or b"{}")
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         return Refusal("SerializationException", f"The request is not what {operation} takes: {error}")
 
 
-def answered(answer: dict[str, Any] | None, request_id: str) -> tuple[bytes, Headers]:
-    return b"" if answer is None else _encode(answer), [_CONTENT_TYPE, _id(request_id)]
+def answered(operation: str, answer: dict[str, Any] | None, request_id: str) -> tuple[bytes, Headers]:
+    return b"" if answer is None else _encode(answer), (_CONTENT_TYPE, _id(request_id))
 
 
 def refused(refusal: Refusal, request_id: str) -> tuple[bytes, Headers]:

@@ -5,9 +5,12 @@ Read from JSON as it comes, and from the query protocol's flat names by the tabl
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final
 
 import msgspec
+
+from fnqueue.broker.embedded.service.entries import Value
 
 #: Longer lists are none of a client's that means well, and hold the memory of ten requests while they wait.
 _Many = msgspec.Meta(max_length=1000)
@@ -59,12 +62,17 @@ class SetQueueAttributes(OfQueue):
 
 
 class SendMessage(OfQueue):
-    message_body: str | None = None
+    """As it comes, one without attributes is a Message already: nothing else need be made of it."""
+
+    attributes: ClassVar[Mapping[str, Value]] = {}
+    system: ClassVar[Mapping[str, Value]] = {}
+
+    body: str | None = msgspec.field(name="MessageBody", default=None)
     delay_seconds: int | None = None
     message_attributes: Annotated[dict[str, AttributeValue], _Many] | None = None
     message_system_attributes: Annotated[dict[str, AttributeValue], _Many] | None = None
-    message_deduplication_id: str | None = None
-    message_group_id: str | None = None
+    dedupe: str | None = msgspec.field(name="MessageDeduplicationId", default=None)
+    group: str | None = msgspec.field(name="MessageGroupId", default=None)
 
 
 class SendEntry(SendMessage):

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
 from fnqueue.broker.embedded.checks import Fault
 from fnqueue.broker.embedded.service.address import Address, of_full, refuse, refuse_missing
-from fnqueue.broker.embedded.service.entries import TRACE_HEADER, Outgoing, Value, shape_of
+from fnqueue.broker.embedded.service.entries import TRACE_HEADER, Message, Outgoing, Value, shape_of
 from fnqueue.broker.embedded.service.moves import Task, handle
-from fnqueue.broker.embedded.service.service import Sent
+from fnqueue.broker.embedded.service.service import Batch, Sent
 from fnqueue.emulator import md5
 from fnqueue.emulator import members as m
-from fnqueue.emulator.call import Call, Operation
+from fnqueue.emulator.call import Answer, Call, Operation, Plan
+from fnqueue.emulator.desk import Share
 from fnqueue.emulator.receiving import receive_message
-
-Answer = dict[str, Any]
 
 # ------------------------------------------------------------------ queues
 
@@ -117,33 +117,39 @@ async def remove_permission(call: Call, asked: m.RemovePermission) -> None:
 # ------------------------------------------------------------------ send
 
 
-async def send_message(call: Call, asked: m.SendMessage) -> Answer:
-    address, message = call.address(asked.queue_url), _outgoing(call, asked)
-    return _sent(message, await call.desk.do(lambda: call.service.send(address, message)))
+def send_message(call: Call, asked: m.SendMessage) -> Plan:
+    message = _message(call, asked)
+    work = Share(call.service.send_each, call.address(asked.queue_url), message)
+    return Plan(work, partial(_sent, {}, message))
 
 
-async def send_message_batch(call: Call, asked: m.SendMessageBatch) -> Answer:
+def send_message_batch(call: Call, asked: m.SendMessageBatch) -> Plan:
     address, entries = call.address(asked.queue_url), asked.entries or []
-    ids, messages = [entry.id for entry in entries], [_outgoing(call, entry) for entry in entries]
-    outcomes = await call.desk.do(lambda: call.service.send_batch(address, ids, messages))
-    good, failed = [], []
-    for name, message, outcome in zip(ids, messages, outcomes, strict=True):
-        if isinstance(outcome, Sent):
-            good.append({"Id": name, **_sent(message, outcome)})
-        else:
-            failed.append(_failed(name, outcome))
-    return _without_empty({"Successful": good, "Failed": failed})
+    ids, messages = [entry.id for entry in entries], [_message(call, entry) for entry in entries]
+
+    def shown(outcomes: list[Sent | Fault]) -> Answer:
+        good, failed = [], []
+        for name, message, outcome in zip(ids, messages, outcomes, strict=True):
+            if isinstance(outcome, Sent):
+                good.append(_sent({"Id": name}, message, outcome))
+            else:
+                failed.append(_failed(name, outcome))
+        return _without_empty({"Successful": good, "Failed": failed})
+
+    return Plan(Share(call.service.send_batches, address, Batch(ids, messages)), shown)
 
 
-def _outgoing(call: Call, asked: m.SendMessage) -> Outgoing:
+def _message(call: Call, asked: m.SendMessage) -> Message:
+    if not (asked.message_attributes or asked.message_system_attributes or call.trace):
+        return asked
     system = _values(asked.message_system_attributes) if asked.message_system_attributes else {}
     if call.trace and TRACE_HEADER not in system:  # M13
         system[TRACE_HEADER] = Value("String", call.trace)
     return Outgoing(
-        body=asked.message_body,
+        body=asked.body,
         delay_seconds=asked.delay_seconds,
-        group=asked.message_group_id,
-        dedupe=asked.message_deduplication_id,
+        group=asked.group,
+        dedupe=asked.dedupe,
         attributes=_values(asked.message_attributes) if asked.message_attributes else {},
         system=system,
     )
@@ -153,9 +159,10 @@ def _values(given: Mapping[str, m.AttributeValue]) -> dict[str, Value]:
     return {name: Value(value.data_type or "", value.string_value, value.binary_value) for name, value in given.items()}
 
 
-def _sent(message: Outgoing, sent: Sent) -> Answer:
-    """M1"""
-    answer = {"MessageId": sent.message_id, "MD5OfMessageBody": md5.of_body(message.body or "")}
+def _sent(answer: Answer, message: Message, sent: Sent) -> Answer:
+    """`answer`, with what is said of a message that was taken [M1]."""
+    answer["MessageId"] = sent.message_id
+    answer["MD5OfMessageBody"] = md5.of_body(message.body or "")
     if message.attributes:
         answer["MD5OfMessageAttributes"] = md5.of_attributes(message.attributes)
     if message.system:
@@ -168,48 +175,42 @@ def _sent(message: Outgoing, sent: Sent) -> Answer:
 # ------------------------------------------------------------------ delete and hide
 
 
-async def delete_message(call: Call, asked: m.DeleteMessage) -> None:
+def delete_message(call: Call, asked: m.DeleteMessage) -> Plan:
     address, text = call.address(asked.queue_url), asked.receipt_handle
     if not text:
         refuse_missing("ReceiptHandle")
-    _raise_for(await call.desk.do(lambda: call.service.delete(address, [text])))
+    return Plan(partial(call.service.delete, address, [text]), _nothing_wrong)
 
 
-async def delete_message_batch(call: Call, asked: m.DeleteMessageBatch) -> Answer:
+def delete_message_batch(call: Call, asked: m.DeleteMessageBatch) -> Plan:
     address, entries = call.address(asked.queue_url), asked.entries or []
-
-    def work() -> list[Fault | None]:
-        call.service.checked_ids(address, [entry.id for entry in entries])
-        return call.service.delete(address, [entry.receipt_handle or "" for entry in entries])
-
-    return _each([entry.id for entry in entries], await call.desk.do(work))
+    ids, handles = [entry.id for entry in entries], [entry.receipt_handle or "" for entry in entries]
+    return Plan(partial(call.service.delete, address, handles, ids), partial(_each, ids))
 
 
-async def change_message_visibility(call: Call, asked: m.ChangeMessageVisibility) -> None:
+def change_message_visibility(call: Call, asked: m.ChangeMessageVisibility) -> Plan:
     address, text, seconds = call.address(asked.queue_url), asked.receipt_handle, asked.visibility_timeout
     if not text:
         refuse_missing("ReceiptHandle")
-    _raise_for(await call.desk.do(lambda: call.service.change_visibility(address, [(text, seconds)])))
+    return Plan(partial(call.service.change_visibility, address, [(text, seconds)]), _nothing_wrong)
 
 
-async def change_message_visibility_batch(call: Call, asked: m.ChangeMessageVisibilityBatch) -> Answer:
+def change_message_visibility_batch(call: Call, asked: m.ChangeMessageVisibilityBatch) -> Plan:
     address, entries = call.address(asked.queue_url), asked.entries or []
-
-    def work() -> list[Fault | None]:
-        call.service.checked_ids(address, [entry.id for entry in entries])
-        changes = [(entry.receipt_handle or "", entry.visibility_timeout) for entry in entries]
-        return call.service.change_visibility(address, changes)
-
-    return _each([entry.id for entry in entries], await call.desk.do(work))
+    ids = [entry.id for entry in entries]
+    changes = [(entry.receipt_handle or "", entry.visibility_timeout) for entry in entries]
+    return Plan(partial(call.service.change_visibility, address, changes, ids), partial(_each, ids))
 
 
-def _raise_for(faults: list[Fault | None]) -> None:
+def _nothing_wrong(faults: list[Fault | None]) -> None:
     for fault in faults:
         if fault is not None:
             refuse(fault.text, shape_of(fault.code))
 
 
 def _each(ids: list[str], faults: list[Fault | None]) -> Answer:
+    if not any(faults):
+        return {"Successful": [{"Id": name} for name in ids]}
     both = list(zip(ids, faults, strict=True))
     good = [{"Id": name} for name, fault in both if fault is None]
     return _without_empty({"Successful": good, "Failed": [_failed(name, fault) for name, fault in both if fault]})

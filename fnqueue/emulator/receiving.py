@@ -7,7 +7,7 @@ if nobody had seen it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from fnqueue.broker.embedded import checks
@@ -29,25 +29,29 @@ async def receive_message(call: Call, asked: m.ReceiveMessage) -> dict[str, Any]
     count = 1 if asked.max_number_of_messages is None else asked.max_number_of_messages
     check_receive(count, asked.visibility_timeout)
     wait = asked.wait_time_seconds
-    if wait is None:
-        wait = await call.desk.do(lambda: call.service.wait_seconds(address))  # R3
-    check_wait(wait)
+    check_wait(wait or 0)
     wanted = Wanted(asked)
     asked.attribute_names = asked.message_system_attribute_names = asked.message_attribute_names = None
-    received = await (_waited if wait else _looked)(call, address, asked, count, wait)
+    received = None if wait else await _looked(call, address, asked, count)
+    if received is not None and wait is None and not received.messages:
+        wait = received.queue.wait_time_seconds  # R3
+    if wait:
+        received = await _waited(call, address, asked, count, wait)
     if received is None or not received.messages:
         return {}
-    return {"Messages": [_shown(call, received.queue, one, wanted) for one in received.messages]}
+    message_id = received.queue.message_ids()
+    return {"Messages": [_shown(call, received.queue, message_id, one, wanted) for one in received.messages]}
 
 
-async def _looked(call: Call, address: Address, asked: m.ReceiveMessage, count: int, _: float = 0) -> Received:
+async def _looked(call: Call, address: Address, asked: m.ReceiveMessage, count: int) -> Received:
     received = await call.desk.do(
         lambda: call.service.receive(
             address,
             count=count,
             visibility_seconds=asked.visibility_timeout,
             attempt=asked.receive_request_attempt_id,
-        )
+        ),
+        durable=False,  # what a power failure takes back is that it was hidden: it comes again, a little sooner
     )
     if received.messages:  # who waits must know when these are visible again
         seconds = asked.visibility_timeout
@@ -123,11 +127,13 @@ class Wanted:
         return bool(self.beginnings) and any(name[:end] in self.beginnings for end in range(len(name) + 1))
 
 
-def _shown(call: Call, queue: Queue, found: Delivered, wanted: Wanted) -> dict[str, Any]:
+def _shown(
+    call: Call, queue: Queue, message_id: Callable[[int], str], found: Delivered, wanted: Wanted
+) -> dict[str, Any]:
     """R7: of attributes those that were asked for."""
-    row, receives, *_, kept, _, body = found
+    row, receives, _, _, _, _, kept, _, body = found
     shown: dict[str, Any] = {
-        "MessageId": queue.message_ids()(row),
+        "MessageId": message_id(row),
         "ReceiptHandle": checks.handle((queue.id, row, receives)),
         "MD5OfBody": md5.of_body(body),
         "Body": body,

@@ -42,7 +42,7 @@ class Site:
         self._leaving: set[asyncio.Task[None]] = set()
         self._resetting = asyncio.Lock()
 
-    def __call__(self, request: Request, gone: Gone, send: Send) -> Awaitable[None]:
+    def __call__(self, request: Request, gone: Gone, send: Send) -> Awaitable[None] | None:
         return self._standing.serve(request, gone, send)
 
     def stop(self) -> None:
@@ -70,7 +70,7 @@ class Site:
 
 
 class _Standing:
-    """An engine, the emulator on it, and how many requests are in it."""
+    """An engine, the emulator on it, and how many requests wait in it."""
 
     def __init__(self, engine: Engine, setting: Setting, reset: Callable[[], Awaitable[None]] | None) -> None:
         self._database = engine.database
@@ -78,25 +78,30 @@ class _Standing:
         self._emulator = Emulator(self.desk, engine.service, engine.schedules, setting, reset=reset)
         self._emulator.ticker.start()
         self._emulator.move()  # tasks that were under way when the last process ended
-        self._requests = 0
-        self._left: asyncio.Event | None = None  # when the last request has; only who ends this asks
+        self._waiting = 0  # requests that are awaited
+        self._left: asyncio.Event | None = None  # when the last of them has; only who ends this asks
 
-    async def serve(self, request: Request, gone: Gone, send: Send) -> None:
-        self._requests += 1
+    def serve(self, request: Request, gone: Gone, send: Send) -> Awaitable[None] | None:
+        waits = self._emulator(request, gone, send)
+        return None if waits is None else self._until(waits)
+
+    async def _until(self, waits: Awaitable[None]) -> None:
+        self._waiting += 1
         try:
-            await self._emulator(request, gone, send)
+            await waits
         finally:
-            self._requests -= 1
-            if self._left is not None and not self._requests:
+            self._waiting -= 1
+            if self._left is not None and not self._waiting:
                 self._left.set()
 
     async def close(self, *, patience_seconds: float | None = None) -> None:
         self.desk.stop()
-        if self._requests:
-            self._left = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience_seconds):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience_seconds):
+                if self._waiting:
+                    self._left = asyncio.Event()
                     await self._left.wait()
+                await self.desk.idle()  # the others' works are in its hands
         await self._emulator.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, self.desk.close)

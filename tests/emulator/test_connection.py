@@ -20,13 +20,23 @@ Use = Callable[[Callable[[], Awaitable[Client]], SimpleNamespace], Awaitable[Non
 
 
 class Echo:
-    """Answers with what it was asked. `/wait` waits until it is let go, or the client has gone."""
+    """Answers with what it was asked. `/wait` waits until it is let go, or the client has gone; `/now` is answered in
+    the call itself, and `/fails` fails there.
+    """
 
     def __init__(self) -> None:
         self.let_go = asyncio.Event()
         self.left: list[str] = []
 
-    async def __call__(self, request: Request, gone: Gone, send: Send) -> None:
+    def __call__(self, request: Request, gone: Gone, send: Send) -> Awaitable[None] | None:
+        if request.path == "/fails":
+            raise RuntimeError("planted")
+        if request.path != "/now":
+            return self._answer(request, gone, send)
+        send(200, request.query.encode(), [])
+        return None
+
+    async def _answer(self, request: Request, gone: Gone, send: Send) -> None:
         if request.refusal is not None:
             await answer(send, 400, request.refusal.text.encode(), [])
             return
@@ -145,6 +155,31 @@ def test_requests_sent_together_are_answered_in_their_order() -> None:
             assert body == b"POST /%d  %d" % (number, number % 10)
 
     serving(use)
+
+
+def test_thousands_that_come_at_once_and_are_answered_at_once_do_not_stand_on_each_other() -> None:
+    async def use(connect: Any, server: SimpleNamespace) -> None:
+        reader, writer = await connect()
+        writer.write(b"".join(b"GET /now?%d HTTP/1.1\r\n\r\n" % n for n in range(5000)))
+        for n in range(5000):
+            assert (await answered(reader))[1] == b"%d" % n
+
+    serving(use)
+
+
+def test_a_request_that_fails_before_it_is_waited_for_ends_its_connection_and_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def use(connect: Any, server: SimpleNamespace) -> None:
+        reader, writer = await connect()
+        other, other_writer = await connect()
+        writer.write(b"GET /fails HTTP/1.1\r\n\r\nGET /now?1 HTTP/1.1\r\n\r\n")
+        assert await reader.read() == b""
+        other_writer.write(b"GET /now?2 HTTP/1.1\r\n\r\n")
+        assert (await answered(other))[1] == b"2"
+
+    serving(use)
+    assert "planted" in caplog.text
 
 
 def test_who_sends_without_end_before_the_first_answer_is_not_read() -> None:

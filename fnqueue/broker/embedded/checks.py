@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fnqueue import quotas
 from fnqueue.broker.base import Entry
-from fnqueue.broker.bodies import ILLEGAL
+from fnqueue.broker.bodies import ILLEGAL, is_plain
 
 INVALID = "InvalidParameterValue"
 _TOKEN = re.compile(r"""[A-Za-z0-9!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}""")  # L15
@@ -30,8 +30,7 @@ def entry_fault(entry: Entry, *, fifo: bool, content_deduplication: bool) -> Fau
     body = entry.body
     if not body:
         return Fault("MissingParameter", "The request must contain the parameter MessageBody.")  # M2
-    # A sealed body is printable ASCII: two looks at C speed, and its length is its size.
-    plain = body.isascii() and body.isprintable()
+    plain = is_plain(body)  # as a sealed one is: its length is its size
     if not plain and ILLEGAL.search(body):
         return Fault("InvalidMessageContents", "Invalid characters found: the body must be characters that XML allows.")
     size = len(body) if plain else len(body.encode())

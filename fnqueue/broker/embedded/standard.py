@@ -57,7 +57,7 @@ class StandardLine:
 
     def send(self, entries: Sequence[Entry]) -> list[int]:
         if not any(entry.delay_seconds or entry.group is not None or entry.attributes for entry in entries):
-            return self._send_plain([entry.body for entry in entries])
+            return self.send_plain([entry.body for entry in entries])
         execute, queue, now = self._connection.execute, self._queue.id, self._now
         default = self._queue.delay_seconds
         rows = []
@@ -67,7 +67,8 @@ class StandardLine:
             rows.append(execute(_SEND, values).lastrowid or 0)
         return rows
 
-    def _send_plain(self, bodies: Sequence[str]) -> list[int]:
+    def send_plain(self, bodies: Sequence[str]) -> list[int]:
+        """Of messages that are a body alone."""
         execute, shared = self._connection.execute, (self._queue.id, self._now + self._queue.delay_seconds, self._now)
         rows: list[int] = []
         while left := len(bodies) - len(rows):

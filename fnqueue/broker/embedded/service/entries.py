@@ -11,7 +11,7 @@ import base64
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -27,7 +27,8 @@ _DATA_TYPE = re.compile(r"(String|Number|Binary)(\..{1,250})?", re.DOTALL)
 # Each digit has one place only: a megabyte of them and a letter would else be tried in all ways, for hours.
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,5})?", re.ASCII)
 _NUMBER_DIGITS = 38
-_ENTRY_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_ENTRY_IDS = re.compile(r"[A-Za-z0-9_-]*")
+_ENTRY_ID_MAX = 80
 
 
 class Value(NamedTuple):
@@ -38,8 +39,25 @@ class Value(NamedTuple):
     data: bytes | None = None
 
 
-class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+class Message(Protocol):
     """A message to send. `delay_seconds` None: the queue's."""
+
+    @property
+    def body(self) -> str | None: ...
+    @property
+    def delay_seconds(self) -> int | None: ...
+    @property
+    def group(self) -> str | None: ...
+    @property
+    def dedupe(self) -> str | None: ...
+    @property
+    def attributes(self) -> Mapping[str, Value]: ...
+    @property
+    def system(self) -> Mapping[str, Value]: ...
+
+
+class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
+    """A Message."""
 
     body: str | None
     delay_seconds: int | None = None
@@ -56,19 +74,41 @@ def checked_entry_ids(ids: Sequence[str]) -> None:
     if len(ids) > quotas.BATCH_ENTRIES_MAX:
         text = f"Maximum number of entries per request are {quotas.BATCH_ENTRIES_MAX}. You have sent {len(ids)}."
         refuse(text, "TooManyEntriesInBatchRequest")
-    for one in ids:
-        if not _ENTRY_ID.fullmatch(one):
-            text = (
-                "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
-                "It can be at most 80 letters long."
-            )
-            refuse(text, "InvalidBatchEntryId")
+    lengths = [len(one) for one in ids]
+    if not (_ENTRY_IDS.fullmatch("".join(ids)) and min(lengths) > 0 and max(lengths) <= _ENTRY_ID_MAX):
+        text = (
+            "A batch entry id can only contain alphanumeric characters, hyphens and underscores. "
+            "It can be at most 80 letters long."
+        )
+        refuse(text, "InvalidBatchEntryId")
     if len(set(ids)) < len(ids):
         twice = next(one for at, one in enumerate(ids) if one in ids[:at])
         refuse(f"Id {twice} repeated.", "BatchEntryIdsNotDistinct")
 
 
-def size_of(message: Outgoing) -> int:
+def bare_bodies(messages: Sequence[Message], bytes_max: int) -> list[str] | None:
+    """The bodies, where each message is a body alone with which nothing is wrong, as most are: the others' rules need
+    not be asked. None where one of them is more than that. For a standard queue.
+    """
+    found: list[str] = []
+    for one in messages:
+        body = one.body
+        if (
+            not body
+            or one.delay_seconds is not None
+            or one.group is not None
+            or one.dedupe is not None
+            or one.attributes
+            or one.system
+            or len(body) > bytes_max
+            or not bodies.is_plain(body)
+        ):
+            return None
+        found.append(body)
+    return found
+
+
+def size_of(message: Message) -> int:
     """Bytes as SQS counts them: system attributes are free (M13)."""
     size = _bytes(message.body or "")
     for name, value in message.attributes.items():
@@ -76,7 +116,7 @@ def size_of(message: Outgoing) -> int:
     return size
 
 
-def entry_of(message: Outgoing, *, delay_seconds: int) -> Entry:
+def entry_of(message: Message, *, delay_seconds: int) -> Entry:
     """For the engine. `delay_seconds`: the queue's own."""
     delay = delay_seconds if message.delay_seconds is None else message.delay_seconds
     kept = _kept(message) if message.attributes or message.system else {}
@@ -93,7 +133,7 @@ def entry_of(message: Outgoing, *, delay_seconds: int) -> Entry:
 # ------------------------------------------------------------------ kept, and given back
 
 
-def _kept(message: Outgoing) -> dict[str, str]:
+def _kept(message: Message) -> dict[str, str]:
     kept = {_key(name, value): _kept_value(value) for name, value in message.attributes.items()}
     kept.update({f" {name}": value.text or "" for name, value in message.system.items()})
     return kept
@@ -129,7 +169,7 @@ def shape_of(code: str) -> str:
     return {checks.INVALID: INVALID_VALUE, "MissingParameter": MISSING}.get(code, code)
 
 
-def needed_fault(message: Outgoing, *, fifo: bool, content: bool) -> Fault | None:
+def needed_fault(message: Message, *, fifo: bool, content: bool) -> Fault | None:
     """What fails a whole batch on a FIFO queue (M7, M8)."""
     if not fifo:
         return None
@@ -140,12 +180,12 @@ def needed_fault(message: Outgoing, *, fifo: bool, content: bool) -> Fault | Non
     return None
 
 
-def fault(message: Outgoing, *, fifo: bool, content: bool, bytes_max: int, single: bool) -> Fault | None:
+def fault(message: Message, *, fifo: bool, content: bool, bytes_max: int, single: bool) -> Fault | None:
     """Why the queue would not take this message; None when it does. `single`: it is no entry of a batch."""
     body = message.body
     if not body:
         return Fault("MissingParameter", "The request must contain the parameter MessageBody.")  # M2
-    plain = body.isascii() and body.isprintable()
+    plain = bodies.is_plain(body)
     if not plain and bodies.ILLEGAL.search(body):  # M4
         text = "Invalid characters found: the body must be characters that XML allows."
         return Fault("InvalidMessageContents", text)
@@ -159,7 +199,7 @@ def fault(message: Outgoing, *, fifo: bool, content: bool, bytes_max: int, singl
     return _options_fault(message, fifo=fifo, content=content)
 
 
-def _options_fault(message: Outgoing, *, fifo: bool, content: bool) -> Fault | None:
+def _options_fault(message: Message, *, fifo: bool, content: bool) -> Fault | None:
     delay = message.delay_seconds or 0
     if not (fifo or delay) and message.group is None and message.dedupe is None:
         return None

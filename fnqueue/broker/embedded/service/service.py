@@ -9,7 +9,10 @@ Rows in brackets are those of the specification sheet. Knows neither protocols n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, NamedTuple
+
+import msgspec
 
 from fnqueue import quotas
 from fnqueue.broker.embedded import checks
@@ -19,12 +22,13 @@ from fnqueue.broker.embedded.queues import Queue
 from fnqueue.broker.embedded.service import attributes, entries, receiving
 from fnqueue.broker.embedded.service.address import Address, refuse, refuse_value
 from fnqueue.broker.embedded.service.administration import Administration
-from fnqueue.broker.embedded.service.entries import Outgoing
+from fnqueue.broker.embedded.service.entries import Message
 from fnqueue.broker.embedded.service.receiving import Receiving
-from fnqueue.broker.embedded.service.rows import Row
+from fnqueue.broker.embedded.standard import StandardLine
 from fnqueue.broker.names import is_fifo
 from fnqueue.clock import Clock
 from fnqueue.database import Connection, Database
+from fnqueue.errors import BrokerRefused
 
 _LOOKS = 20
 _AGAIN_SECONDS = 0.1
@@ -33,9 +37,14 @@ _SEQUENCE_BASE, _SEQUENCE_STEP = 18_000_000_000_000_000_000, 256  # F7: 20 digit
 _ROW_MAX = 2**62
 
 
-class Sent(NamedTuple):
+class Sent(msgspec.Struct):
     message_id: str
-    sequence_number: str | None
+    sequence_number: str | None = None
+
+
+class Batch(NamedTuple):
+    ids: Sequence[str]
+    messages: Sequence[Message]
 
 
 class Received(NamedTuple):
@@ -55,42 +64,91 @@ class QueueService(Administration):
 
     # ------------------------------------------------------------------ send
 
-    def send(self, address: Address, message: Outgoing) -> Sent:
-        def work(connection: Connection) -> Sent:
-            row, content = self._receiver(connection, address)
+    def send(self, address: Address, message: Message) -> Sent:
+        """Raises BrokerRefused."""
+        (sent,) = self.send_each(address, [message])
+        if isinstance(sent, BrokerRefused):
+            raise sent
+        return sent
+
+    def send_each(self, address: Address, messages: Sequence[Message]) -> list[Sent | BrokerRefused]:
+        """Of several who each send one message. Raises BrokerRefused for what is wrong with all of them."""
+
+        def work(connection: Connection) -> list[Sent | BrokerRefused]:
+            row = self._row(connection, address)
             queue, most = row.queue, attributes.max_bytes(row.options)
-            fault = entries.needed_fault(message, fifo=queue.fifo, content=content) if message.body else None
-            fault = fault or entries.fault(message, fifo=queue.fifo, content=content, bytes_max=most, single=True)
-            if fault is not None:
-                refuse(fault.text, entries.shape_of(fault.code))
-            return self._append(connection, queue, [message])[0]
+            fifo, content = queue.fifo, bool(queue.content_deduplication)
+            bodies = None if fifo else entries.bare_bodies(messages, most)
+            if bodies is not None:
+                return self._append_bare(connection, queue, bodies)
 
-        self.touched.add(address.full)
-        return self._database.write(work)
+            def fault_of(one: Message) -> Fault | None:
+                needed = entries.needed_fault(one, fifo=fifo, content=content) if one.body else None
+                return needed or entries.fault(one, fifo=fifo, content=content, bytes_max=most, single=True)
 
-    def send_batch(self, address: Address, ids: Sequence[str], messages: Sequence[Outgoing]) -> list[Sent | Fault]:
-        """Raises BrokerRefused for what fails the whole batch [B1]."""
-
-        def work(connection: Connection) -> list[Sent | Fault]:
-            row, content = self._receiver(connection, address)
-            queue, most = row.queue, attributes.max_bytes(row.options)
-            entries.checked_entry_ids(ids)
-            _check_together(messages, fifo=queue.fifo, content=content)
-            faults = [
-                entries.fault(one, fifo=queue.fifo, content=content, bytes_max=most, single=False) for one in messages
+            sent = self._append_good(connection, queue, messages, [fault_of(one) for one in messages])
+            return [
+                BrokerRefused(entries.shape_of(each.code), each.text) if isinstance(each, Fault) else each
+                for each in sent
             ]
-            good = [one for one, fault in zip(messages, faults, strict=True) if fault is None]
-            sent = iter(self._append(connection, queue, good))
-            return [next(sent) if fault is None else fault for fault in faults]
 
         self.touched.add(address.full)
         return self._database.write(work)
 
-    def _receiver(self, connection: Connection, address: Address) -> tuple[Row, bool]:
-        row = self._row(connection, address)
-        return row, bool(row.queue.content_deduplication)
+    def send_batch(self, address: Address, ids: Sequence[str], messages: Sequence[Message]) -> list[Sent | Fault]:
+        """Raises BrokerRefused for what fails the whole batch [B1]."""
+        (sent,) = self.send_batches(address, [Batch(ids, messages)])
+        if isinstance(sent, BrokerRefused):
+            raise sent
+        return sent
 
-    def _append(self, connection: Connection, queue: Queue, messages: Sequence[Outgoing]) -> list[Sent]:
+    def send_batches(self, address: Address, batches: Sequence[Batch]) -> list[list[Sent | Fault] | BrokerRefused]:
+        """Of several who each send one. Raises BrokerRefused for what is wrong with all of them."""
+
+        def work(connection: Connection) -> list[list[Sent | Fault] | BrokerRefused]:
+            row = self._row(connection, address)
+            most = attributes.max_bytes(row.options)
+            bare: list[str] = []
+            told: list[list[Sent | Fault] | BrokerRefused | int] = []  # a number: of how many of `bare`
+            for ids, messages in batches:
+                try:
+                    entries.checked_entry_ids(ids)
+                    bodies = None if row.queue.fifo else entries.bare_bodies(messages, most)
+                    if bodies is None or sum(map(len, bodies)) > quotas.BODY_BYTES_MAX:
+                        told.append(self._append_batch(connection, row.queue, messages, most))
+                    else:
+                        told.append(len(bodies))
+                        bare += bodies
+                except BrokerRefused as error:
+                    told.append(error.with_traceback(None))
+            sent = iter(self._append_bare(connection, row.queue, bare))
+            return [list(islice(sent, each)) if isinstance(each, int) else each for each in told]
+
+        self.touched.add(address.full)
+        return self._database.write(work)
+
+    def _append_batch(
+        self, connection: Connection, queue: Queue, messages: Sequence[Message], bytes_max: int
+    ) -> list[Sent | Fault]:
+        fifo, content = queue.fifo, bool(queue.content_deduplication)
+        _check_together(messages, fifo=fifo, content=content)
+        faults = [entries.fault(one, fifo=fifo, content=content, bytes_max=bytes_max, single=False) for one in messages]
+        return self._append_good(connection, queue, messages, faults)
+
+    def _append_bare(self, connection: Connection, queue: Queue, bodies: Sequence[str]) -> list[Any]:
+        message_id = queue.message_ids()
+        numbers = StandardLine(connection, queue, self._clock.now()).send_plain(bodies)
+        return [Sent(message_id(row)) for row in numbers]
+
+    def _append_good(
+        self, connection: Connection, queue: Queue, messages: Sequence[Message], faults: Sequence[Fault | None]
+    ) -> list[Sent | Fault]:
+        """Those that have no fault."""
+        good = [one for one, fault in zip(messages, faults, strict=True) if fault is None]
+        sent = iter(self._append(connection, queue, good))
+        return [next(sent) if fault is None else fault for fault in faults]
+
+    def _append(self, connection: Connection, queue: Queue, messages: Sequence[Message]) -> list[Sent]:
         fifo = queue.fifo
         delay_seconds = 0 if fifo else queue.delay_seconds
         made = [entries.entry_of(one, delay_seconds=delay_seconds) for one in messages]
@@ -123,9 +181,6 @@ class QueueService(Administration):
         check_receive(count, visibility_seconds)
         return self._database.write(work)
 
-    def wait_seconds(self, address: Address) -> int:
-        return self._read(lambda connection: self._row(connection, address).queue.wait_time_seconds)
-
     def undo_receive(self, address: Address, received: Received) -> None:
         self.touched.add(address.full)
         self._database.write(
@@ -134,30 +189,37 @@ class QueueService(Administration):
 
     # ------------------------------------------------------------------ delete and hide
 
-    def delete(self, address: Address, handles: Sequence[str]) -> list[Fault | None]:
+    def delete(self, address: Address, handles: Sequence[str], ids: Sequence[str] | None = None) -> list[Fault | None]:
+        """`ids`: those of a batch's entries. Raises BrokerRefused for what fails the whole batch [B1]."""
+
         def work(connection: Connection) -> list[Fault | None]:
             queue = self._row(connection, address).queue
+            if ids is not None:
+                entries.checked_entry_ids(ids)
             deliveries = [_delivery(text, queue) for text in handles]
             refused = self._line(connection, queue).delete([each for each in deliveries if each is not None])
+            if not refused and None not in deliveries:
+                return [None] * len(handles)
             return [_delete_fault(text, delivery, refused) for text, delivery in zip(handles, deliveries, strict=True)]
 
         if is_fifo(address.name):
             self.touched.add(address.full)  # it lets the next of the group go
         return self._database.write(work)
 
-    def change_visibility(self, address: Address, changes: Sequence[tuple[str, int | None]]) -> list[Fault | None]:
+    def change_visibility(
+        self, address: Address, changes: Sequence[tuple[str, int | None]], ids: Sequence[str] | None = None
+    ) -> list[Fault | None]:
+        """`ids`: as for `delete`."""
+
         def work(connection: Connection) -> list[Fault | None]:
             queue = self._row(connection, address).queue
+            if ids is not None:
+                entries.checked_entry_ids(ids)
             line = self._line(connection, queue)
             return [_change(line, queue, text, seconds) for text, seconds in changes]
 
         self.touched.add(address.full)
         return self._database.write(work)
-
-    def checked_ids(self, address: Address, ids: Sequence[str]) -> None:
-        """Of a batch whose entries are only changed. Raises BrokerRefused."""
-        self._read(lambda connection: self._row(connection, address))
-        entries.checked_entry_ids(ids)
 
 
 def sequence_number(row: int) -> str:
@@ -180,7 +242,7 @@ def check_wait(seconds: int) -> None:
 # ------------------------------------------------------------------ checks
 
 
-def _check_together(messages: Sequence[Outgoing], *, fifo: bool, content: bool) -> None:
+def _check_together(messages: Sequence[Message], *, fifo: bool, content: bool) -> None:
     for message in messages if fifo else ():
         fault = entries.needed_fault(message, fifo=fifo, content=content)
         if fault is not None:
@@ -204,7 +266,7 @@ def _check_attempt(attempt: str | None, *, fifo: bool) -> None:
 def _delivery(text: str, queue: Queue) -> Delivery | None:
     """Clients send anything, also numbers that no column holds."""
     found = checks.parse(text, queue.id) if len(text) <= _HANDLE_CHARS_MAX else None
-    return found if found is not None and all(0 <= number < _ROW_MAX for number in found) else None
+    return found if found is not None and 0 <= found[1] < _ROW_MAX and 0 <= found[2] < _ROW_MAX else None
 
 
 def _delete_fault(text: str, delivery: Delivery | None, refused: Sequence[Delivery]) -> Fault | None:
