@@ -12,6 +12,7 @@ from typing import Any, cast
 import click
 
 from fnqueue.cli.loading import load
+from fnqueue.settings import environment_value
 
 APP_KEY = "fnqueue.cli.app"
 FINDER_KEY = "fnqueue.cli.finder"
@@ -30,6 +31,11 @@ def set_finder(ctx: click.Context, finder: Callable[[], Any]) -> None:
 def set_reloader(ctx: click.Context, make: Callable[[], Any]) -> None:
     """`make() -> Reloader`, for `--reload`: a framework may know better what to watch."""
     ctx.meta[RELOADER_KEY] = make
+
+
+def names_application(ctx: click.Context) -> bool:
+    """Whether somebody said which: a framework's group, `--app` or FNQUEUE_APP."""
+    return FINDER_KEY in ctx.meta or bool(ctx.meta.get(APP_KEY) or environment_value("APP"))
 
 
 def find_application(ctx: click.Context, *, needs_tasks: bool = True) -> Any:

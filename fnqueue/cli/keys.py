@@ -16,6 +16,7 @@ import click
 from fnqueue.cli import screen
 from fnqueue.cli.faults import Fault, reported
 from fnqueue.cli.key_place import find_place
+from fnqueue.cli.operator import on_record, reason_option
 from fnqueue.cli.resealing import reseal
 from fnqueue.errors import SettingsInvalid
 from fnqueue.security import keyfile
@@ -77,8 +78,12 @@ keys.add_command(reseal)
     metavar="ID|primary",
     help="In a file: only the signing part is new, for workers whose tasks defer; see split-public.",
 )
+@reason_option
+@click.pass_context
 @reported
-def new(file: str | None, suite: str | None, kms: str | None, like: str | None) -> None:
+def new(
+    ctx: click.Context, file: str | None, suite: str | None, kms: str | None, like: str | None, reason: str
+) -> None:
     """A new key: printed, or put into a file.
 
     In a file that has keys the new one opens messages and does not seal: promote it once every process has it.
@@ -96,6 +101,7 @@ def new(file: str | None, suite: str | None, kms: str | None, like: str | None) 
         click.echo(f"made {file} with the key {ring.primary.key_id}, which is primary")
         return
     before = keyfile.load(file)
+    on_record(ctx, reason, "keys new", f"adds a key to {file}", file=file)
     if like is not None:
         model = before.primary.key_id if like == "primary" else like
         keyfile.update(file, lambda text: keyfile.like(text, model))
@@ -151,11 +157,13 @@ def check(ctx: click.Context, file: str | None, role: str | None) -> None:
 @keys.command()
 @click.argument("key_id", metavar="ID")
 @_file
+@reason_option
 @click.pass_context
 @reported
-def promote(ctx: click.Context, key_id: str, file: str | None) -> None:
+def promote(ctx: click.Context, key_id: str, file: str | None, reason: str) -> None:
     """Let this key seal from now on. The primary key of before still opens."""
     place = find_place(ctx, file)
+    on_record(ctx, reason, "keys promote", f"promotes the key {key_id} in {place.shown}", id=key_id, file=place.shown)
     place.change(lambda text: keyfile.promote(text, key_id))
     click.echo(f"{key_id} is primary in {place.shown}", err=place.path is None)
 
@@ -164,12 +172,14 @@ def promote(ctx: click.Context, key_id: str, file: str | None) -> None:
 @click.argument("key_id", metavar="ID")
 @_file
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@reason_option
 @click.pass_context
 @reported
-def revoke(ctx: click.Context, key_id: str, file: str | None, yes: bool) -> None:
+def revoke(ctx: click.Context, key_id: str, file: str | None, yes: bool, reason: str) -> None:
     """Refuse from now on what this key sealed: such messages go to the dead-letter queue."""
     place = find_place(ctx, file)
     screen.confirm_name(f"whatever {key_id} sealed would be refused from now on", key_id, yes=yes)
+    on_record(ctx, reason, "keys revoke", f"revokes the key {key_id} in {place.shown}", id=key_id, file=place.shown)
     place.change(lambda text: keyfile.revoke(text, key_id))
     click.echo(f"{key_id} is revoked in {place.shown}", err=place.path is None)
 
@@ -177,9 +187,10 @@ def revoke(ctx: click.Context, key_id: str, file: str | None, yes: bool) -> None
 @keys.command()
 @_file
 @click.option("--wait-seconds", type=click.FloatRange(0), default=ROTATE_SECONDS, show_default=True)
+@reason_option
 @click.pass_context
 @reported
-def rotate(ctx: click.Context, file: str | None, wait_seconds: float) -> None:
+def rotate(ctx: click.Context, file: str | None, wait_seconds: float, reason: str) -> None:
     """A new key like the primary one, promoted once every process that reads this file has it.
 
     With FNQUEUE_KEYS, or a file per machine, nobody here knows when that is: only the first step is done, and the
@@ -188,6 +199,7 @@ def rotate(ctx: click.Context, file: str | None, wait_seconds: float) -> None:
     place = find_place(ctx, file)
     before = place.ring()
     old = before.primary.key_id
+    on_record(ctx, reason, "keys rotate", f"rotates the keys in {place.shown}", old=old, file=place.shown)
     place.change(keyfile.add_successor)
     if place.path is None:
         click.echo("# once every process has started with it: fnqueue keys promote, with the new key's id", err=True)
@@ -206,16 +218,22 @@ def rotate(ctx: click.Context, file: str | None, wait_seconds: float) -> None:
 @click.option(
     "--worker-signs", "signs", metavar="ID", help="The key with which workers sign what their tasks defer (new --like)."
 )
+@reason_option
 @click.pass_context
 @reported
-def split_public(ctx: click.Context, file: str | None, role: str | None, signs: str | None) -> None:
+def split_public(ctx: click.Context, file: str | None, role: str | None, signs: str | None, reason: str) -> None:
     """What web nodes, workers and dashboards are given of these keys: FNQUEUE_KEYS for each. Secret but for the last.
 
     The whole keys stay where they were made, for rotating and resealing; no running process needs them.
     """
-    text = find_place(ctx, file).read()
-    for each in [role] if role else keyfile.ROLES:
-        shared = ",".join(re.sub(r"#[^\n]*", "", keyfile.share(text, each, signs=signs)).split())
+    place = find_place(ctx, file)
+    text, roles = place.read(), [role] if role else list(keyfile.ROLES)
+    shares = {each: keyfile.share(text, each, signs=signs) for each in roles}
+    on_record(
+        ctx, reason, "keys split-public", f"prints the keys in {place.shown}", roles=" ".join(roles), file=place.shown
+    )
+    for each, share in shares.items():
+        shared = ",".join(re.sub(r"#[^\n]*", "", share).split())
         click.echo(shared if role else f"# {each}\nFNQUEUE_KEYS='{shared}'\n")
 
 

@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 
 import click
 
+from fnqueue.cli.context import find_application, names_application
 from fnqueue.cli.faults import Fault
 from fnqueue.errors import PolicyDenied
 from fnqueue.operating import OPERATOR
 from fnqueue.runtime import Runtime
 from fnqueue.security.principal import KINDS, Principal
+from fnqueue.settings import environment_value
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,6 +75,16 @@ def operator(runtime: Runtime, who: str | None, reason: str, *, needs_reason: st
     task = next(iter(runtime.registry), None)
     with runtime.hooks.scope(task) if task is not None else nullcontext():
         yield Operator(runtime, _asker(runtime, who), reason.strip())
+
+
+def on_record(ctx: click.Context, reason: str, action: str, text: str, **told: Any) -> None:
+    """Of a command that may need no application: on record where one is named, or an audit's folder. Before it is done.
+
+    Raises as `Operator.record` and `find_application`.
+    """
+    if names_application(ctx) or environment_value("AUDIT_DIR"):
+        runtime = find_application(ctx, needs_tasks=False).runtime
+        Operator(runtime, OPERATOR, reason.strip()).record(action, text, **told)
 
 
 def _asker(runtime: Runtime, who: str | None) -> Principal:

@@ -397,6 +397,50 @@ def test_a_hand_on_a_schedule_and_a_purge_are_on_record(fnqueue, bank):
     ]
 
 
+def test_whoever_changes_the_keys_or_prints_them_is_on_record_and_no_key_is(fnqueue, bank, dead):
+    """Before anything is changed: here the file is the application's own."""
+    (file,) = Path().glob("*.keys")
+    (old,) = json.loads(fnqueue("keys", "list", "--json").stdout)
+    fnqueue("keys", "new", "--suite", "split", "--file", "team")
+    printed = fnqueue("keys", "split-public", "--file", "team", "--role", "web", "--reason", "a new web node").stdout
+    assert fnqueue("keys", "new", "--file", str(file), "--reason", "yearly").exit_code == 0
+    new = json.loads(fnqueue("keys", "list", "--json").stdout)[1]["key_id"]
+    assert fnqueue("keys", "promote", new, "--reason", "yearly").exit_code == 0
+    assert fnqueue("keys", "rotate", "--wait-seconds", "0").exit_code == 0
+    assert fnqueue("keys", "revoke", old["key_id"], "--yes", "--reason", "a stolen laptop").exit_code == 0
+    told = [line for line in record("operator") if line["action"].startswith("keys")]
+    assert [(line["action"], line["reason"], line["by"]) for line in told] == [
+        ("keys split-public", "a new web node", "service:operator"),
+        ("keys new", "yearly", "service:operator"),
+        ("keys promote", "yearly", "service:operator"),
+        ("keys rotate", "", "service:operator"),
+        ("keys revoke", "a stolen laptop", "service:operator"),
+    ]
+    assert (told[2]["id"], told[3]["old"], told[4]["id"]) == (new, new, old["key_id"])
+    parts = [part for part in re.split(r"[:,\s]+", printed + file.read_text()) if part.startswith("fnqk")]
+    assert len(parts) >= 4
+    assert not any(part in path.read_text() for part in parts for path in Path("audit").iterdir())
+
+
+def test_keys_are_not_changed_where_that_cannot_be_put_on_record(fnqueue, bank, dead, monkeypatch):
+    (file,) = Path().glob("*.keys")
+    before = file.read_bytes()
+    Path("no-folder").write_text("a file")
+    monkeypatch.setenv("FNQUEUE_AUDIT_DIR", "no-folder")
+    monkeypatch.delenv("FNQUEUE_APP")
+    monkeypatch.setenv("FNQUEUE_URL", "sqlite:///q.db")
+    done = fnqueue("keys", "rotate", "--file", str(file), "--wait-seconds", "0")
+    assert done.exit_code == 1
+    assert "no-folder" in done.stderr
+    assert file.read_bytes() == before
+
+
+def test_keys_of_a_file_are_changed_where_there_is_neither_an_application_nor_an_audit(fnqueue, project):
+    project()
+    assert fnqueue("keys", "new", "--file", "k").exit_code == 0
+    assert fnqueue("keys", "rotate", "--file", "k", "--wait-seconds", "0").exit_code == 0
+
+
 # ---------------------------------------------------------------- the audit's own commands
 
 
