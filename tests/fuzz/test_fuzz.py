@@ -25,6 +25,7 @@ def fuzz(name: str, tmp_path: Path, *options: str) -> subprocess.CompletedProces
     return subprocess.run(
         ["sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-m", "tests.fuzz", name, *bounds, *options],
         capture_output=True, text=True, cwd=ROOT, timeout=SECONDS + 120, check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # libFuzzer ends the process before it has cleaned up
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ No DJANGO_SETTINGS_MODULE is set: processes that other tests start must not find
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ django = pytest.importorskip("django")
 from django.conf import settings  # noqa: E402
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fnqueue-django-"))
+atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 APP = "tests.integrations.django.newsstand"
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
