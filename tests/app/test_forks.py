@@ -20,7 +20,7 @@ from fnqueue.testing import Drain
 from tests.security.rings import whole
 
 BEGIN = """
-import ctypes, os, sys, threading, time, warnings
+import ctypes, faulthandler, os, sys, threading, time, warnings
 from fnqueue import FnQueue
 # Python 3.12 warns of a fork beside threads: what it warns of is what these scenes are about.
 warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
@@ -35,6 +35,7 @@ def child_of(fork, work):
     if pid:
         return pid
     code = 1
+    faulthandler.dump_traceback_later(15)  # where it hangs
     try:
         work()
         code = 0
