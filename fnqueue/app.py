@@ -55,6 +55,7 @@ class FnQueue(Acting):
         if settings is not None and not isinstance(settings, Mapping):
             raise not_settings(settings)
         super().__init__()
+        forks.expect_early()
         self.registry, self.hooks = Registry(), Hooks()
         self.middleware: list[Middleware] = []
         self.given = (settings, overrides)

@@ -10,6 +10,7 @@ Knows nothing of what is watched, and holds it weakly.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -107,6 +108,13 @@ def expect() -> None:
 
     _listens = True
     os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+
+
+def expect_early() -> None:
+    """`expect` where that loads nothing, as in every web process: the first call may come when a fork has begun, and
+    that would not wait for it."""
+    if "logging" in sys.modules:
+        expect()
 
 
 def importing() -> threading.RLock:

@@ -19,17 +19,12 @@ from fnqueue import FnQueue
 from fnqueue.testing import Drain
 from tests.security.rings import whole
 
-BEGIN = """
+HELPERS = """
 import ctypes, faulthandler, os, sys, threading, time, warnings
 from fnqueue import FnQueue
 # Python 3.12 warns of a fork beside threads: what it warns of is what these scenes are about.
 warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
 c_fork = ctypes.PyDLL(None).fork
-fn = FnQueue(url=f"sqlite:///{sys.argv[1]}/queue.db")
-
-@fn.task(name="note")
-def note(text: str) -> None: ...
-
 def child_of(fork, work):
     pid = fork()
     if pid:
@@ -55,10 +50,16 @@ def ended_well(*pids, seconds=20):
             time.sleep(0.01)
         assert os.waitstatus_to_exitcode(found[1]) == 0, found[1]
 """
+QUEUE = """
+fn = FnQueue(url=f"sqlite:///{sys.argv[1]}/queue.db")
+
+@fn.task(name="note")
+def note(text: str) -> None: ...
+"""
 
 
-def scene(code: str, folder: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", BEGIN + code, str(folder)]
+def scene(code: str, folder: Path, *, begin: str = HELPERS + QUEUE) -> None:
+    command = [sys.executable, "-W", "error", "-c", begin + code, str(folder)]
     said = folder / "said"
     with said.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
@@ -217,20 +218,56 @@ for child in children:
     assert found.count("parent") == 33
 
 
-def test_a_fork_that_had_begun_before_the_first_call_is_survived(tmp_path: Path) -> None:
+def test_a_fork_that_had_begun_before_the_first_queue_was_made_is_survived(tmp_path: Path) -> None:
     """Python tells of it at its end only: whoever listens since then holds nothing that is to be freed."""
     scene(
         """
 import logging  # it has hooks of its own, of the same kind
-calls = ["first"]
-os.register_at_fork(before=lambda: note.defer(calls.pop()) if calls else None)
-ended_well(child_of(os.fork, lambda: note.defer("child")))
-ended_well(child_of(os.fork, lambda: note.defer("second child")))
-note.defer("parent")
+made = []
+def first():
+    if made:
+        return
+    fn = FnQueue(url=f"sqlite:///{sys.argv[1]}/queue.db")
+    @fn.task(name="note")
+    def note(text: str) -> None: ...
+    made.append(note)
+    note.defer("first")
+os.register_at_fork(before=first)
+ended_well(child_of(os.fork, lambda: made[0].defer("child")))
+ended_well(child_of(os.fork, lambda: made[0].defer("second child")))
+made[0].defer("parent")
 """,
         tmp_path,
+        begin=HELPERS,
     )
     assert texts(tmp_path) == ["child", "first", "parent", "second child"]
+
+
+def test_a_fork_waits_for_the_first_import_of_a_first_call_that_began_beside_it(tmp_path: Path) -> None:
+    """Who has an FnQueue is listened to from then on: else the lock of the module that a thread imports when the fork
+    begins is held in the child for ever."""
+    (tmp_path / "slow.py").write_text("import time, __main__\n__main__.begun.set()\ntime.sleep(0.5)\n")
+    scene(
+        """
+from fnqueue import forks
+sys.path.insert(0, sys.argv[1])
+begun = threading.Event()
+
+def first_call():
+    with forks.importing():
+        import slow
+
+def beside():
+    thread = threading.Thread(target=first_call)
+    thread.start()
+    begun.wait()
+
+os.register_at_fork(before=beside)
+ended_well(child_of(os.fork, first_call), seconds=10)
+""",
+        tmp_path,
+        begin=f"{HELPERS}import logging  # as every framework does\n{QUEUE}",
+    )
 
 
 @pytest.mark.parametrize("fork", ["os.fork", "c_fork"])
