@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.emulator import sheet
+
 HERE = Path(__file__).resolve().parent
 CONTRACT = HERE.parent / "conformance" / "broker.py"
 
@@ -27,13 +29,8 @@ WITHOUT = {
 }
 
 
-def rows_of_tests() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for path in sorted(HERE.glob("test_*.py")):
-        pattern = r"@row\(([^)]*)\)\n(?:@.*\n(?:(?:    |\)|\]).*\n)*)*def (test_\w+)"
-        for ids, name in re.findall(pattern, path.read_text(encoding="utf-8")):
-            for one in re.findall(r"\"(\w+)\"", ids):
-                found.setdefault(one, []).append(f"{path.stem}.{name}")
+def rows() -> sheet.Found:
+    found = sheet.rows_of_tests(HERE.glob("test_*.py"))
     for ids in re.findall(r"# \[([A-Z]\d+(?:, [A-Z]\d+)*)\]", CONTRACT.read_text(encoding="utf-8")):
         for one in ids.split(", "):
             found.setdefault(one, []).append("the broker's contract")
@@ -42,13 +39,9 @@ def rows_of_tests() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("letter", SHEET)
 def test_every_row_has_a_test_or_a_reason(letter: str) -> None:
-    found = rows_of_tests()
-    missing = [one for i in range(SHEET[letter]) if (one := f"{letter}{i + 1}") not in found and one not in WITHOUT]
-    assert missing == []
+    assert sheet.untested(letter, SHEET[letter], rows(), WITHOUT) == []
 
 
 def test_no_row_is_invented_and_no_reason_is_left_over() -> None:
-    known = {f"{letter}{i + 1}" for letter, count in SHEET.items() for i in range(count)}
-    found = set(rows_of_tests())
-    assert found - known == set()
-    assert found & set(WITHOUT) == set()
+    assert sheet.invented(SHEET, rows()) == set()
+    assert set(rows()) & set(WITHOUT) == set()

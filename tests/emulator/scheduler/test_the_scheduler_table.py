@@ -3,10 +3,11 @@ the rules are tested without a server. The table is made of them, so it cannot b
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
+
+from tests.emulator import sheet
 
 HERE = Path(__file__).resolve().parent
 WITHOUT_A_SERVER = HERE.parent.parent / "schedule" / "service"
@@ -28,25 +29,15 @@ WITHOUT = {
 }
 
 
-def rows_of_tests() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for path in sorted([*HERE.glob("test_*.py"), *WITHOUT_A_SERVER.glob("test_*.py")]):
-        pattern = r"@row\(([^)]*)\)\n(?:@.*\n(?:(?:    |\)|\]).*\n)*)*def (test_\w+)"
-        for ids, name in re.findall(pattern, path.read_text(encoding="utf-8")):
-            for one in re.findall(r"\"(\w+)\"", ids):
-                found.setdefault(one, []).append(f"{path.stem}.{name}")
-    return found
+def rows() -> sheet.Found:
+    return sheet.rows_of_tests([*HERE.glob("test_*.py"), *WITHOUT_A_SERVER.glob("test_*.py")])
 
 
 @pytest.mark.parametrize("letter", SHEET)
 def test_every_row_has_a_test_or_a_reason(letter: str) -> None:
-    found = rows_of_tests()
-    missing = [one for i in range(SHEET[letter]) if (one := f"{letter}{i + 1}") not in found and one not in WITHOUT]
-    assert missing == []
+    assert sheet.untested(letter, SHEET[letter], rows(), WITHOUT) == []
 
 
 def test_no_row_is_invented_and_no_reason_is_left_over() -> None:
-    known = {f"{letter}{i + 1}" for letter, count in SHEET.items() for i in range(count)}
-    found = set(rows_of_tests())
-    assert found - known == set()
-    assert found & set(WITHOUT) == set()
+    assert sheet.invented(SHEET, rows()) == set()
+    assert set(rows()) & set(WITHOUT) == set()
