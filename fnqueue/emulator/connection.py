@@ -113,10 +113,13 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._end_after_this()
+            self._go_on()
             return
         except httptools.HttpParserError:
+            self._go_on()
             self._hang_up(400, "Invalid HTTP request received.")
             return
+        self._go_on()
         if self._in_head:
             # Where a head begins in these data, most of them may be the body before it.
             self._head_bytes += len(data) if self._heads == heads else 0
@@ -184,7 +187,8 @@ class Connection(asyncio.Protocol):
         else:
             exchange.request.body = bytes(self._body)
         self._drop_body()
-        self._take(exchange)
+        # It begins when all these data are parsed: only then is it known whether another protocol was offered with it.
+        self._next.append(exchange)
 
     def _begin_head(self) -> None:
         self._head_bytes, self._in_head, self._heads = 0, True, self._heads + 1
@@ -206,7 +210,8 @@ class Connection(asyncio.Protocol):
         self._unfinished = None
         self._drop_body()
         exchange.refuse(refusal)
-        self._take(exchange)
+        self._next.append(exchange)
+        self._go_on()
 
     def _drop_body(self) -> None:
         self._door.bodies.let_go(self._held)
@@ -227,15 +232,12 @@ class Connection(asyncio.Protocol):
         if last.request.headers.keys() & {b"content-length", b"transfer-encoding"}:
             last.refuse(NO_UPGRADE)
 
-    def _take(self, exchange: Exchange) -> None:
-        self._next.append(exchange)
-        self._go_on()
-
     def _go_on(self) -> None:
         if self._goes_on:  # an answer that was there at once: the loop below goes on
             return
         self._goes_on = True
-        while self._active is None and self._next and self._writable:
+        # Behind the last answer nothing is done: its client could not know, and would send it again.
+        while self._active is None and self._next and self._writable and not self._transport.is_closing():
             self._active = self._next.popleft()
             self._begin(self._active)
         self._goes_on = False

@@ -31,15 +31,15 @@ class Echo:
     def __call__(self, request: Request, gone: Gone, send: Send) -> Awaitable[None] | None:
         if request.path == "/fails":
             raise RuntimeError("planted")
+        if request.refusal is not None:
+            send(400, request.refusal.text.encode(), [])
+            return None
         if request.path != "/now":
             return self._answer(request, gone, send)
         send(200, request.query.encode(), [])
         return None
 
     async def _answer(self, request: Request, gone: Gone, send: Send) -> None:
-        if request.refusal is not None:
-            await answer(send, 400, request.refusal.text.encode(), [])
-            return
         if request.path == "/wait":
             going, away = asyncio.create_task(self.let_go.wait()), gone()
             await asyncio.wait((away, going), return_when=asyncio.FIRST_COMPLETED)
@@ -134,6 +134,20 @@ def test_what_comes_behind_the_last_request_does_not_keep_that_from_its_answer()
             assert (await answered(reader))[1] == b"POST /  hi"
 
     serving(use)
+
+
+def test_behind_the_last_answer_nothing_is_done_that_its_client_would_never_hear_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def use(connect: Any, server: SimpleNamespace) -> None:
+        for first, said in ((b"/now?1", b"1"), (b"/a", b"GET /a  ")):
+            reader, writer = await connect()
+            kept = b" HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"  # to the parser; a 1.0 has one answer
+            writer.write(b"GET " + first + kept + b"GET /fails" + kept)
+            assert (await reader.read()).endswith(b"\r\n\r\n" + said)
+
+    serving(use)
+    assert "planted" not in caplog.text
 
 
 def test_the_answer_to_head_has_no_body() -> None:
