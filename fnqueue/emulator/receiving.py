@@ -32,11 +32,12 @@ async def receive_message(call: Call, asked: m.ReceiveMessage) -> dict[str, Any]
     check_wait(wait or 0)
     wanted = Wanted(asked)
     asked.attribute_names = asked.message_system_attribute_names = asked.message_attribute_names = None
-    received = None if wait else await _looked(call, address, asked, count)
-    if received is not None and wait is None and not received.messages:
-        wait = received.queue.wait_time_seconds  # R3
     if wait:
         received = await _waited(call, address, asked, count, wait)
+    else:
+        received = await _looked(call, address, asked, count)
+        if wait is None and received.queue.wait_time_seconds:  # R3: it is a poll that waits
+            received = await _waited_on(call, address, asked, count, received)
     if received is None or not received.messages:
         return {}
     message_id = received.queue.message_ids()
@@ -58,6 +59,18 @@ async def _looked(call: Call, address: Address, asked: m.ReceiveMessage, count: 
         hidden = received.queue.visibility_seconds if seconds is None else seconds
         call.desk.look_at(address.full, call.desk.clock.now() + hidden)
     return received
+
+
+async def _waited_on(
+    call: Call, address: Address, asked: m.ReceiveMessage, count: int, received: Received
+) -> Received | None:
+    """As long as the queue says, where the first look found nothing. None when the client has gone."""
+    if not received.messages:
+        return await _waited(call, address, asked, count, received.queue.wait_time_seconds)
+    if not call.gone().done():
+        return received
+    await call.desk.do(lambda: call.service.undo_receive(address, received))
+    return None
 
 
 async def _waited(call: Call, address: Address, asked: m.ReceiveMessage, count: int, wait: float) -> Received | None:

@@ -206,6 +206,27 @@ def test_a_receive_does_not_wait_for_the_disk_and_what_is_asked_for_beside_it_do
     assert asked == [False, True]
 
 
+@row("R3")
+@pytest.mark.parametrize("said", ["by the client", "by the queue"])
+def test_a_poll_that_waits_gives_back_what_was_there_for_a_client_that_has_gone(bench: Bench, said: str) -> None:
+    by_client = said == "by the client"
+    bench.service.create(ORDERS, {} if by_client else {"ReceiveMessageWaitTimeSeconds": "20"}, {})
+    bench.service.send(ORDERS, A)
+
+    async def use(desk: Desk) -> None:
+        def gone() -> asyncio.Future[None]:
+            done = asyncio.get_running_loop().create_future()
+            done.set_result(None)
+            return done
+
+        call = Call(bench.service, desk, *ORDERS[:2], "http://q", None, gone)
+        asked_for = members.ReceiveMessage(queue_url="orders", wait_time_seconds=20 if by_client else None)
+        assert await receive_message(call, asked_for) == {}
+
+    at_a_desk(bench, use)
+    assert service_bodies(bench) == ["a"]
+
+
 def at_a_desk(bench: Bench, use: Callable[[Desk], Awaitable[T]]) -> T:
     async def run() -> T:
         desk = Desk(bench.database, bench.service, bench.clock)
