@@ -91,8 +91,10 @@ class Desk:
             self._loop.call_soon(self._gather, 1, _QUIET_TURNS)
 
     async def idle(self) -> None:
-        """When all that was asked for until now is done and told."""
-        await self.do(lambda: None)
+        """When all that was asked for until now is done and told, or has failed: also where the file is gone."""
+        told = asyncio.Event()
+        self.ask(lambda: None, lambda _: told.set())
+        await told.wait()
 
     def close(self) -> None:
         """Does what was asked for, and nothing more. In a thread; the loop goes on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -167,6 +168,16 @@ def test_a_message_is_not_hidden_for_a_client_that_has_gone(
     put(sqs, queue, "a")
     (message,) = take(sqs, queue, WaitTimeSeconds=2, AttributeNames=["ApproximateReceiveCount"])
     assert message["Attributes"] == {"ApproximateReceiveCount": "1"}
+
+
+def test_told_to_end_it_ends_well_also_where_its_folder_was_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "removed"
+    folder.mkdir()
+    server = EmulatorProcess(folder / "emulator.db")
+    client(server.endpoint, "1" * 12).create_queue(QueueName="q")
+    shutil.rmtree(folder)
+    time.sleep(1.1)  # it looks once a second whether the file is there
+    assert server.terminate() == 0
 
 
 @pytest.mark.system
