@@ -83,7 +83,6 @@ class Connection(asyncio.Protocol):
         self._held = 0
         self._active: Exchange | None = None
         self._next: deque[Exchange] = deque()
-        self._goes_on = False
         self._since = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -233,14 +232,11 @@ class Connection(asyncio.Protocol):
             last.refuse(NO_UPGRADE)
 
     def _go_on(self) -> None:
-        if self._goes_on:  # an answer that was there at once: the loop below goes on
-            return
-        self._goes_on = True
+        """One request in a turn of the loop: the others' turns are between those of one who sends thousands at once."""
         # Behind the last answer nothing is done: its client could not know, and would send it again.
-        while self._active is None and self._next and self._writable and not self._transport.is_closing():
+        if self._active is None and self._next and self._writable and not self._transport.is_closing():
             self._active = self._next.popleft()
             self._begin(self._active)
-        self._goes_on = False
         if self._reads is bool(self._next):
             self._read_on(not self._next)
 
@@ -281,7 +277,8 @@ class Connection(asyncio.Protocol):
             return
         if not self._in_head:
             self._since = self._loop.time()
-        self._go_on()
+        if self._next or not self._reads:
+            self._loop.call_soon(self._go_on)
 
     def _read_on(self, reads: bool) -> None:
         """Or not, while others wait for their turn."""
@@ -312,7 +309,7 @@ class Connection(asyncio.Protocol):
     def _hang_up(self, status: int, text: str) -> None:
         if self._transport.is_closing():
             return
-        if self._active is None:  # else it would be taken for the answer to that
+        if self._active is None and not self._next:  # else it would be taken for the answer to that
             length = b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(text)
             self._transport.write(_LINES[status] + length + text.encode())
         self._transport.close()

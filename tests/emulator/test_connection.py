@@ -181,6 +181,18 @@ def test_thousands_that_come_at_once_and_are_answered_at_once_do_not_stand_on_ea
     serving(use)
 
 
+def test_who_sends_thousands_that_are_answered_at_once_does_not_keep_others_waiting() -> None:
+    async def use(connect: Any, server: SimpleNamespace) -> None:
+        _, flood = await connect()
+        reader, writer = await connect()
+        flood.write(b"GET /now?0 HTTP/1.1\r\n\r\n" * 5000)
+        writer.write(b"GET /now?1 HTTP/1.1\r\n\r\n")
+        assert (await answered(reader))[1] == b"1"
+        assert max(len(one._next) for one in server.connections) > 2500, "the other one's were done first"
+
+    serving(use)
+
+
 def test_a_request_that_fails_before_it_is_waited_for_ends_its_connection_and_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
