@@ -19,6 +19,7 @@ from fnqueue import forks
 from fnqueue.acting import Acting
 from fnqueue.errors import ArgumentError, NotATask, OptionInvalid, SomeNotSent
 from fnqueue.hooks import Hooks
+from fnqueue.lambdas import OnLambda
 from fnqueue.middleware import Middleware
 from fnqueue.reads import StoreReads
 from fnqueue.registry import Registry
@@ -44,7 +45,7 @@ E = TypeVar("E")
 T = TypeVar("T")
 
 
-class FnQueue(Acting):
+class FnQueue(Acting, OnLambda):
     """Background functions on a queue.
 
     `settings`: a mapping of `FNQUEUE_*` names (or without the prefix); `overrides`: the same as keywords.

@@ -307,6 +307,13 @@ class AuditUnwritable(FnQueueError):
         self.folder, self.reason = folder, reason
 
 
+class EventInvalid(FnQueueError, ValueError):
+    """What AWS Lambda was invoked with is no event of SQS's messages."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"not an event of SQS: {why}. Nothing of it was run.")
+
+
 class BrokerError(FnQueueError):
     """The queue refused or failed."""
 

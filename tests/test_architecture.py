@@ -25,7 +25,7 @@ FLOORS: dict[int, set[str]] = {
     4: {"audit", "workflow", "state", "outcome", "context", "policies"},
     5: {"task", "middleware", "schedule"},
     6: {"backends", "registry", "dispatch", "claims", "held", "execution", "emulator"},
-    7: {"app", "acting", "hooks", "runtime", "reads", "keeping", "sealing", "operating", "scheduling"},
+    7: {"app", "acting", "lambdas", "hooks", "runtime", "reads", "keeping", "sealing", "operating", "scheduling"},
     8: {"worker", "dashboard", "observe"},
     9: {"cli", "testing", "compat"},
     10: {"flask_fnqueue", "django_fnqueue", "__main__"},
@@ -34,7 +34,7 @@ FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 
 #: Rooms of one floor that are one thing in several files: the wiring, and the way from a call to a delivery.
 TOGETHER = [
-    {"app", "acting", "hooks", "runtime", "reads", "keeping", "sealing", "operating", "scheduling"},
+    {"app", "acting", "lambdas", "hooks", "runtime", "reads", "keeping", "sealing", "operating", "scheduling"},
     {"registry", "dispatch", "claims", "held", "execution", "backends"},
 ]
 
@@ -56,7 +56,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "sqlite3": ("fnqueue/database",),
     "uvicorn": ("fnqueue/emulator",),
     "uvloop": ("fnqueue/emulator",),
-    "importlib": ("fnqueue/backends", "fnqueue/cli/", "integrations/"),
+    "importlib": ("fnqueue/backends", "fnqueue/lambdas", "fnqueue/cli/", "integrations/"),
     "cfnlint": (),
     "yaml": (),
     "pickle": (),

@@ -111,8 +111,7 @@ class Worker:
         )
         self._loop = AsyncPool(self._executor, self._finished_on_loop, settings.async_concurrency)
         self._pool = ThreadPool(self._executor, self._loop, self._slots, self._finished, self.concurrency)
-        blobs = runtime.blobs
-        self._blobs = BlobKeeper(blobs, runtime.clock, runtime.events) if blobs is not None else None
+        self._blobs = self._make_blobs()
         self._groups = Groups(self._pool.put, self._give_back)
         self._settling = Settling(
             SettlingPowers(
@@ -131,6 +130,10 @@ class Worker:
         self._ticks = Ticks(runtime, self._executor, self._loop.revoke, self._health.write)
         self._pollers = self._make_pollers()
         self._ticker = self._make_ticker()
+
+    def _make_blobs(self) -> BlobKeeper | None:
+        blobs = self.runtime.blobs
+        return BlobKeeper(blobs, self.runtime.clock, self.runtime.events) if blobs is not None else None
 
     def _make_pollers(self) -> list[Poller]:
         settings, engine = self.runtime.settings, self.runtime.engine

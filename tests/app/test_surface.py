@@ -1,6 +1,6 @@
 """The public surface as it is pinned: names, parameters, defaults, fields. What is added must be written down here.
 
-Of the pinned surface `lambda_handler`, `schedule` and chaining signatures with `|` belong to what is not built yet.
+Of the pinned surface chaining signatures with `|` belong to what is not built yet.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ METHODS: dict[Callable[..., Any], dict[str, tuple[str, Any]]] = {
         "principal": ("by name", None),
         "reason": ("by name", ""),
     },
+    fnqueue.FnQueue.lambda_handler: {"reserve_seconds": ("by name", 2.0)},
     fnqueue.FnQueue.status_url: {"handle": ("either", NONE), "expires_seconds": ("by name", 900)},
     fnqueue.FnQueue.as_principal: {"who": ("either", NONE)},
     fnqueue.FnQueue.as_service: {"name": ("either", NONE), "scopes": ("by name", ())},
