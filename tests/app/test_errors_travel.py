@@ -29,6 +29,7 @@ ERRORS = [
     errors.StoreMissing("dedupe="),
     errors.EnvelopeError("BAD_TAG", "detail"),
     errors.TokenInvalid(),
+    errors.EventInvalid("it has no Records"),
     errors.BrokerRefused("Busy", "later"),
     errors.QueueMissing("mail"),
     errors.SendRefused("Busy", "later", sender_fault=True),
