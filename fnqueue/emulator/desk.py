@@ -10,10 +10,11 @@ Knows nothing of protocols; runs works, and knows of queues only that they are t
 from __future__ import annotations
 
 import asyncio
-import functools
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,6 +24,7 @@ from fnqueue.database import Connection, Database
 from fnqueue.errors import BrokerRefused
 
 T = TypeVar("T")
+_log = logging.getLogger("fnqueue.emulator")
 
 _TOGETHER_MAX = 64
 _QUIET_TURNS = 2  # what was read in one turn of the loop is asked for in the next
@@ -77,7 +79,7 @@ class Desk:
         `durable=False`: it does not wait for the disk, where it need not for others. A power failure may take it back.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self.ask(work, functools.partial(_settle, future), durable=durable)
+        self.ask(work, partial(_settle, future), durable=durable)
         try:
             return await future
         finally:
@@ -111,9 +113,9 @@ class Desk:
             del orders, outcomes
 
     def _together(self, orders: list[_Order]) -> list[Outcome]:
-        def work(_: Connection) -> list[Outcome]:
+        def work(connection: Connection) -> list[Outcome]:
             with self._service.together():
-                return _outcomes([order.work for order in orders])
+                return _outcomes([order.work for order in orders], lambda: connection.in_transaction)
 
         try:
             return self._database.write(work, durable=any(order.durable for order in orders))
@@ -134,7 +136,10 @@ class Desk:
 
     def _tell(self, orders: list[_Order], outcomes: list[Outcome], touched: set[str]) -> None:
         for order, outcome in zip(orders, outcomes, strict=True):
-            order.told(outcome)
+            try:
+                order.told(outcome)
+            except Exception:  # a mistake of ours: the others must hear theirs
+                _log.exception("an answer failed")
         for name in touched:
             self.wake(name)
         self._busy = bool(self._orders)
@@ -227,8 +232,8 @@ def _settle(future: asyncio.Future[Any], outcome: Outcome) -> None:
         future.set_result(outcome.value)
 
 
-def _outcomes(works: Sequence[Work]) -> list[Outcome]:
-    """Those that are shared first: what they send, the others may find."""
+def _outcomes(works: Sequence[Work], goes_on: Callable[[], bool]) -> list[Outcome]:
+    """Those that are shared first: what they send, the others may find. `goes_on`: the transaction is still there."""
     outcomes: list[Outcome] = [Outcome()] * len(works)
     alike: dict[Any, list[int]] = {}
     alone: list[int] = []
@@ -239,25 +244,28 @@ def _outcomes(works: Sequence[Work]) -> list[Outcome]:
             alone.append(at)
     for (verb, subject), places in alike.items():
         parts = [works[at].part for at in places]  # type: ignore[union-attr]
-        for at, outcome in zip(places, _shared(verb, subject, parts), strict=True):
+        for at, outcome in zip(places, _shared(partial(verb, subject, parts), len(parts), goes_on), strict=True):
             outcomes[at] = outcome
     for at in alone:
-        outcomes[at] = _outcome(works[at])  # type: ignore[arg-type]
+        outcomes[at] = _outcome(works[at], goes_on)  # type: ignore[arg-type]
     return outcomes
 
 
-def _shared(verb: Callable[[Any, Sequence[Any]], Sequence[Any]], subject: Any, parts: Sequence[Any]) -> list[Outcome]:
-    all_ = _outcome(lambda: verb(subject, parts))
+def _shared(work: Callable[[], Any], count: int, goes_on: Callable[[], bool]) -> list[Outcome]:
+    all_ = _outcome(work, goes_on)
     if all_.error is not None:
-        return [all_] * len(parts)
+        return [all_] * count
     return [Outcome(error=one) if isinstance(one, BrokerRefused) else Outcome(one) for one in all_.value]
 
 
-def _outcome(work: Callable[[], Any]) -> Outcome:
+def _outcome(work: Callable[[], Any], goes_on: Callable[[], bool]) -> Outcome:
+    """Raises what ended the transaction: what followed would be committed piece by piece, and told as failed."""
     try:
         return Outcome(work())
     except BrokerRefused as error:
         # Its frames know the orders, and these the error: a circle that keeps megabytes until a collection.
         return Outcome(error=error.with_traceback(None))
     except Exception as error:
+        if not goes_on():
+            raise
         return Outcome(error=error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -178,6 +179,48 @@ def test_what_is_wrong_with_all_is_told_to_each(bench: Bench) -> None:
     told = at_a_desk(bench, use)
     assert told[:2] == ["QueueDoesNotExist"] * 2
     assert len(set(told[2:])) == 3
+
+
+def test_what_follows_an_error_that_ended_the_transaction_is_not_kept_and_told_as_failed(tmp_path: Path) -> None:
+    """SQLite may roll back all when a disk fails; what came after that would be committed by itself."""
+    database = Database(tmp_path / "q.db")
+    bench = Bench(database, QueueService(database, clock=ManualClock()), ManualClock())
+    bench.service.create(ORDERS, {}, {})
+
+    def fails() -> None:
+        database.write(lambda connection: connection.rollback())
+        raise OSError("the disk failed")
+
+    async def use(desk: Desk) -> list[Outcome]:
+        told: list[Outcome] = []
+        for work in (fails, lambda: bench.service.send(ORDERS, A), lambda: bench.service.send(ORDERS, A)):
+            desk.ask(work, told.append)
+        with contextlib.suppress(OSError):  # the same moment, or the next
+            await desk.idle()
+        return told
+
+    told = at_a_desk(bench, use)
+    assert [type(one.error) for one in told] == [OSError] * 3
+    assert service_bodies(bench) == []
+    database.close()
+
+
+def test_one_answer_that_fails_keeps_nobody_elses_back(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.service.create(ORDERS, {}, {})
+
+    def fails(outcome: Outcome) -> None:
+        raise RuntimeError("planted")
+
+    async def use(desk: Desk) -> list[Outcome]:
+        told: list[Outcome] = []
+        desk.ask(lambda: 1, fails)
+        desk.ask(lambda: 2, told.append)
+        await desk.idle()
+        await desk.idle()
+        return told
+
+    assert [one.value for one in at_a_desk(bench, use)] == [2]
+    assert "planted" in caplog.text
 
 
 def test_a_receive_does_not_wait_for_the_disk_and_what_is_asked_for_beside_it_does(tmp_path: Path) -> None:
