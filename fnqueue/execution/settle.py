@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from fnqueue.broker.base import Broker, Entry, Failure
-from fnqueue.broker.names import binding
+from fnqueue.broker.names import binding, is_fifo
 from fnqueue.clock import Clock
 from fnqueue.errors import BrokerError, BrokerRefused, QueueMissing, VersionConflict
 from fnqueue.events import EngineTrouble, Events, LeaseLost
@@ -44,6 +44,8 @@ class SettlePowers:
     worker: str = ""
     #: Blobs that no message needs any more, by name. Raises nothing.
     forget: Callable[[Sequence[str]], None] = lambda names: None
+    #: Where the message's own end may be left to whoever brought it: called when all the rest is written.
+    written: Callable[[Sequence[Plan]], None] | None = None
     #: Called between every two writes, with the write's name. Tests kill the process here.
     at: Callable[[str], None] = lambda point: None
 
@@ -91,6 +93,8 @@ class Settler:
         self._powers.at("stored")
         self._send(standing)
         self._powers.at("sent")
+        if self._powers.written is not None:
+            self._powers.written(standing)
         self._end(standing)
         self._powers.at("ended")
         return standing
@@ -218,17 +222,22 @@ class Settler:
             else:
                 hide.setdefault(plan.delivery.queue, []).append((plan, plan.hide_seconds))
         for queue, ended in delete.items():
-            if not self._unless_refused(queue, partial(self._delete, queue, ended)):
+            # Of a group nothing must start while the one before it may still come again.
+            spare = self._powers.written is not None and not is_fifo(queue)
+            if not self._unless_refused(queue, partial(self._delete, queue, ended), spare=spare):
                 for plan in ended:
                     plan.spent = False
         for queue, changes in hide.items():
             self._unless_refused(queue, partial(self._hide, queue, changes))
 
-    def _unless_refused(self, queue: str, write: Callable[[], None]) -> bool:
-        """A queue that answers no to all of it (rights, say) must not keep the others: these messages come again."""
+    def _unless_refused(self, queue: str, write: Callable[[], None], *, spare: bool = False) -> bool:
+        """A queue that answers no to all of it (rights, say) must not keep the others: these messages come again.
+        `spare`: nor one that does not answer."""
         try:
             write()
-        except (QueueMissing, BrokerRefused) as error:
+        except BrokerError as error:
+            if not spare and not isinstance(error, QueueMissing | BrokerRefused):
+                raise
             self._powers.events.publish(EngineTrouble(what="settle", queue=queue, error=str(error), retry_seconds=0))
             return False
         return True

@@ -77,8 +77,8 @@ class Invocation(Worker):
             # A run is not left behind: it would go on in the next invocation, while its message is run anew. Who runs
             # on is cut off by Lambda, with the process.
             self._wait_for(self._is_over, float("inf"))
-        self._close()
-        return self._gone
+        self._leave()
+        return set(self._gone)  # as of now: a request under way may still end, when the process is thawed
 
     def _all_ended(self) -> bool:
         return self._ended_tasks == self._received
@@ -87,8 +87,25 @@ class Invocation(Worker):
         """Or nothing runs any more, and what could not be settled until now will come again."""
         return self._all_ended() or (self._slots.held == 0 and self._left() < _GOODBYE_SECONDS)
 
-    def _settled(self, batch: Sequence[Ended], plans: Sequence[Plan]) -> None:
+    def _leave(self) -> None:
+        """As a worker's `_close`, but the answer leaves in time, whatever hangs: one that is late fails all records."""
+        self._pool.close()
+        self._settling.close(self._patience(10.0), self._patience(2.0))
+        self._heartbeat.close()
+        self._heartbeat.join(self._patience(5.0))
+        self._loop.close()
+
+    def _patience(self, most: float) -> float:
+        return max(0.02, min(most, self._left() - _GOODBYE_SECONDS))
+
+    def _settle_powers(self) -> dict[str, Any]:
+        return {"written": self._written}
+
+    def _written(self, plans: Sequence[Plan]) -> None:
+        """All but the messages' own end. If the queue does not take that, Lambda does: nothing is to run anew."""
         self._gone.update(plan.delivery.message.message_id for plan in plans if plan.hide_seconds is None)
+
+    def _settled(self, batch: Sequence[Ended], plans: Sequence[Plan]) -> None:
         self._gone.update(delivery.message.message_id for delivery, _ in batch if delivery.deleted)
         super()._settled(batch, plans)
 

@@ -49,13 +49,13 @@ class Settling(threading.Thread):
     def put(self, delivery: Delivery, outcome: Outcome) -> None:
         self._done.put((delivery, outcome))
 
-    def close(self, timeout_seconds: float) -> None:
+    def close(self, timeout_seconds: float, more_seconds: float = 2.0) -> None:
         """Settle what is there and end. After the time what cannot be written is left: its messages come again."""
         self._done.put(None)
         self.join(timeout_seconds)
         if self.is_alive():
             self._giving_up.set()
-            self.join(2.0)
+            self.join(more_seconds)
 
     def run(self) -> None:
         open_ = True

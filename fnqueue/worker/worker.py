@@ -115,9 +115,7 @@ class Worker:
         self._groups = Groups(self._pool.put, self._give_back)
         self._settling = Settling(
             SettlingPowers(
-                settler=runtime.settler(
-                    worker=self.name, **({"forget": self._blobs.forget} if self._blobs is not None else {})
-                ),
+                settler=runtime.settler(worker=self.name, **self._settle_powers()),
                 heartbeat=self._heartbeat,
                 clock=runtime.clock,
                 events=runtime.events,
@@ -134,6 +132,9 @@ class Worker:
     def _make_blobs(self) -> BlobKeeper | None:
         blobs = self.runtime.blobs
         return BlobKeeper(blobs, self.runtime.clock, self.runtime.events) if blobs is not None else None
+
+    def _settle_powers(self) -> dict[str, Any]:
+        return {"forget": self._blobs.forget} if self._blobs is not None else {}
 
     def _make_pollers(self) -> list[Poller]:
         settings, engine = self.runtime.settings, self.runtime.engine

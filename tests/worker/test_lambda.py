@@ -12,6 +12,7 @@ import base64
 import json
 import logging
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from fnqueue.broker.base import Entry
 from fnqueue.errors import EventInvalid, OptionInvalid, SettingsInvalid
 from fnqueue.policies import authenticated, public
 from fnqueue.security.keystrings import new_key
+from tests.broker.sqs_proxy import Answer, Forward, Proxy, fail
 from tests.emulator.clients import CLIENTS, client
 from tests.worker.event_source import Event, Mapping
 
@@ -72,7 +74,7 @@ def make(emulator_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     shops: list[Shop] = []
 
     def made(**settings: Any) -> Shop:
-        shops.append(Shop(emulator_endpoint, tmp_path, **settings))
+        shops.append(Shop(settings.pop("endpoint", emulator_endpoint), tmp_path, **settings))
         return shops[-1]
 
     yield made
@@ -241,7 +243,6 @@ def test_what_was_cancelled_is_not_run_by_an_invocation_that_begins_later(shop: 
 
 def test_one_handler_serves_many_invocations_and_leaves_no_thread_behind(shop: Shop) -> None:
     """[H3] A frozen process goes on with what it left running when it is thawed."""
-    import threading
 
     @shop.task(policy=public)
     async def note(n: int) -> None:
@@ -260,6 +261,71 @@ def test_one_handler_serves_many_invocations_and_leaves_no_thread_behind(shop: S
         assert not n or left - before == set()
         before = left
     assert sorted(shop.ran) == [0, 1, 2, 3, 4]
+
+
+# ---------------------------------------------------------------- the queue is away
+
+
+@pytest.fixture
+def proxy(emulator_endpoint: str) -> Iterator[Proxy]:
+    made = Proxy(emulator_endpoint)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def far(make: Callable[..., Shop], proxy: Proxy) -> Shop:
+    """Behind the proxy, and with nothing but the queue."""
+    return make(endpoint=proxy.endpoint, store_url="none")
+
+
+def test_what_ended_is_not_run_anew_because_the_queue_did_not_take_its_deletion(far: Shop, proxy: Proxy) -> None:
+    """Lambda deletes it. A function in a VPC that SQS cannot be reached from ran all its calls for ever."""
+
+    @far.task(policy=public)
+    def note(n: int) -> None:
+        far.ran.append(n)
+
+    for n in range(3):
+        note.defer(n)
+    mapping = far.mapping()
+    event = mapping.event()
+    proxy.then("DeleteMessageBatch", *[fail(500)] * 50)
+    began = time.monotonic()
+    assert mapping.invoke(far.handler, event, Context(60)) == []
+    assert time.monotonic() - began < 30  # and it did not wait for the end of its time
+    assert mapping.counts() == (0, 0)
+    assert sorted(far.ran) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("wait", "operation"), [(None, "DeleteMessageBatch"), (60, "ChangeMessageVisibilityBatch")])
+def test_the_answer_leaves_in_time_where_the_queue_does_not_answer(
+    far: Shop, proxy: Proxy, wait: int | None, operation: str
+) -> None:
+    """[B7] One that is late is a complete failure, and ends the process."""
+
+    @far.task(policy=public, retry=Backoff(5))
+    def load() -> None:
+        far.ran.append(1)
+        if wait is not None:
+            raise RetryLater(wait)
+
+    answering = threading.Event()
+
+    def deaf(members: dict[str, Any], forward: Forward) -> Answer | None:
+        answering.wait(30)
+        return None
+
+    load.defer()
+    event = far.mapping().event()
+    proxy.then(operation, *[deaf] * 20)
+    began = time.monotonic()
+    answer = far.fn.lambda_handler(reserve_seconds=0.5)(event, Context(2))
+    assert time.monotonic() - began < 4  # 2, on a machine that does nothing else; it was 15
+    told = [each["itemIdentifier"] for each in answer["batchItemFailures"]]
+    assert told == ([] if wait is None else [event["Records"][0]["messageId"]])
+    assert far.ran == [1]
+    answering.set()
 
 
 # ---------------------------------------------------------------- made-up events
