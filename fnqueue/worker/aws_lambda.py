@@ -23,6 +23,7 @@ from fnqueue.settings import foreign_environment
 from fnqueue.worker.blobs import BlobKeeper
 from fnqueue.worker.lambda_event import message_of, records_of
 from fnqueue.worker.poller import Poller
+from fnqueue.worker.pools import KeptLoop
 from fnqueue.worker.ticker import Ticker
 from fnqueue.worker.worker import Worker
 
@@ -38,7 +39,7 @@ class LambdaHandler:
     """Safe between invocations of one process, and for one at a time, as Lambda has it."""
 
     def __init__(self, runtime: Runtime, reserve_seconds: float) -> None:
-        self._runtime, self._reserve_seconds = runtime, reserve_seconds
+        self._runtime, self._reserve_seconds, self._loop = runtime, reserve_seconds, KeptLoop()
 
     def __call__(self, event: object, context: Any) -> dict[str, Any]:
         """Raises EventInvalid, and what keeps a worker from starting. Then Lambda takes all records for failed."""
@@ -54,15 +55,19 @@ class LambdaHandler:
                 messages.append(message_of(record, url, queues, deadline))
             except ValueError as error:
                 _log.error("Lambda gave a record that is not run: %.200s: %s", message_id, error)
-        gone = Invocation(runtime, left, self._reserve_seconds, len(messages)).work(messages) if messages else set()
+        gone = self._work(messages, left) if messages else set()
         return {"batchItemFailures": [{"itemIdentifier": each} for each in records if each not in gone]}
+
+    def _work(self, messages: list[Message], left: Left) -> set[str]:
+        invocation = Invocation(self._runtime, left, self._reserve_seconds, count=len(messages), loop=self._loop)
+        return invocation.work(messages)
 
 
 class Invocation(Worker):
     """A worker whose messages are given, and which ends with them. Used once."""
 
-    def __init__(self, runtime: Runtime, left: Left, reserve_seconds: float, count: int) -> None:
-        self._left, self._reserve_seconds = left, reserve_seconds
+    def __init__(self, runtime: Runtime, left: Left, reserve_seconds: float, *, count: int, loop: KeptLoop) -> None:
+        self._left, self._reserve_seconds, self.kept_loop = left, reserve_seconds, loop
         self._gone: set[str] = set()  # message ids of what is in the queue no more
         super().__init__(runtime, name=_name(), concurrency=min(runtime.settings.concurrency, count), schedules=False)
 

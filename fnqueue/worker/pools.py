@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import queue
 import threading
 from collections import deque
@@ -91,11 +92,26 @@ class ThreadPool:
             return _unforeseen(error)
 
 
-class AsyncPool:
-    """One loop in one thread, started with the first coroutine task; at most `most` run at once."""
+class KeptLoop:
+    """The loop of one pool after another in a process, for what coroutines keep there: connections, locks."""
 
-    def __init__(self, executor: Executor, finished: Finished, most: int) -> None:
-        self._executor, self._finished, self._most = executor, finished, most
+    def __init__(self) -> None:
+        self._of: tuple[int, asyncio.AbstractEventLoop] | None = None
+
+    def get(self) -> asyncio.AbstractEventLoop | None:
+        pid, loop = self._of or (0, None)
+        return loop if pid == os.getpid() else None  # a forked child has no thread that serves it
+
+    def keep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._of = os.getpid(), loop
+
+
+class AsyncPool:
+    """One loop in one thread, started with the first coroutine task; at most `most` run at once. What is `kept` is not
+    closed."""
+
+    def __init__(self, executor: Executor, finished: Finished, most: int, kept: KeptLoop | None = None) -> None:
+        self._executor, self._finished, self._most, self._kept = executor, finished, most, kept
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -122,14 +138,18 @@ class AsyncPool:
                 self._loop.call_soon_threadsafe(self._give_back)
 
     def close(self) -> None:
-        if self._loop is not None and self._thread is not None:
+        if self._loop is not None and self._thread is not None and self._kept is None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(1.0)
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
+            if self._loop is None and self._kept is not None:
+                self._loop = self._kept.get()
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+                if self._kept is not None:
+                    self._kept.keep(self._loop)
                 self._loop.set_default_executor(DaemonExecutor(self._most, self._executor.powers.thread_done))
                 self._thread = threading.Thread(target=self._serve, name="fnqueue-loop", daemon=True)
                 self._thread.start()

@@ -33,7 +33,7 @@ from fnqueue.worker.groups import Groups
 from fnqueue.worker.health import HealthFile
 from fnqueue.worker.heartbeat import Heartbeat, HeartbeatPowers
 from fnqueue.worker.poller import Poller, PollerPowers
-from fnqueue.worker.pools import AsyncPool, ThreadPool
+from fnqueue.worker.pools import AsyncPool, KeptLoop, ThreadPool
 from fnqueue.worker.settling import Settling, SettlingPowers
 from fnqueue.worker.slots import Slots
 from fnqueue.worker.stopping import Stopping
@@ -56,6 +56,8 @@ class Worker:
     `max_tasks`: end after that many. `schedules`: fire what falls due of them, too.
     Raises SettingsInvalid with every fault at once.
     """
+
+    kept_loop: KeptLoop | None = None
 
     def __init__(
         self,
@@ -109,7 +111,7 @@ class Worker:
                 each_tick=lambda held: self._ticks.tick(held),
             )
         )
-        self._loop = AsyncPool(self._executor, self._finished_on_loop, settings.async_concurrency)
+        self._loop = AsyncPool(self._executor, self._finished_on_loop, settings.async_concurrency, self.kept_loop)
         self._pool = ThreadPool(self._executor, self._loop, self._slots, self._finished, self.concurrency)
         self._blobs = self._make_blobs()
         self._groups = Groups(self._pool.put, self._give_back)

@@ -11,7 +11,9 @@ import asyncio
 import base64
 import json
 import logging
+import os
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -261,6 +263,48 @@ def test_one_handler_serves_many_invocations_and_leaves_no_thread_behind(shop: S
         assert not n or left - before == set()
         before = left
     assert sorted(shop.ran) == [0, 1, 2, 3, 4]
+
+
+def test_what_coroutines_keep_on_their_loop_serves_the_next_invocation_as_it_does_in_a_worker(shop: Shop) -> None:
+    """A client of httpx, asyncpg or redis that is made once: its connections are of one loop."""
+    kept: list[asyncio.Queue[int]] = []
+
+    @shop.task(policy=public, retry=None)
+    async def note(n: int) -> None:
+        if not kept:
+            kept.append(asyncio.Queue())
+        asyncio.get_running_loop().call_later(0.01, kept[0].put_nowait, n)
+        shop.ran.append(await kept[0].get())
+
+    for n in range(3):
+        note.defer(n)
+        assert shop.mapping().invoke(shop.handler) == []
+    assert shop.ran == [0, 1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_process_that_is_forked_after_an_invocation_has_a_loop_of_its_own(shop: Shop) -> None:
+    """[I8]"""
+
+    @shop.task(policy=public)
+    async def note(n: int) -> None:
+        shop.ran.append(n)
+
+    note.defer(1)
+    shop.mapping().invoke(shop.handler)
+    note.defer(2)
+    event = shop.mapping().event()
+    pid = os.fork()
+    if pid == 0:
+        answer = shop.handler(event, Context(10))
+        os._exit(0 if shop.ran == [1, 2] and answer == {"batchItemFailures": []} else 1)
+    end = time.monotonic() + 20
+    while (found := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < end:
+        time.sleep(0.01)
+    if found == (0, 0):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    assert found == (pid, 0)
 
 
 # ---------------------------------------------------------------- the queue is away
