@@ -15,6 +15,9 @@ from fnqueue.forks import importing
 if TYPE_CHECKING:
     from fnqueue.runtime import Runtime
 
+#: Lambda's names of levels, where ours are others.
+_LEVELS = {"trace": "debug", "warn": "warning", "fatal": "error"}
+
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
@@ -53,7 +56,8 @@ def _handler(runtime: Runtime, reserve_seconds: float) -> Handler:
 
         logs = import_module("fnqueue.observe.logs")
         made: Handler = import_module("fnqueue.worker.aws_lambda").LambdaHandler(runtime, reserve_seconds)
-    level = (foreign_environment("AWS_LAMBDA_LOG_LEVEL") or "").lower()
+    said = (foreign_environment("AWS_LAMBDA_LOG_LEVEL") or "").lower()
+    level = _LEVELS.get(said, said)
     logs.configure(format=runtime.settings.log_format, level=level if level in logs.LEVELS else "info")
     logs.subscribe(runtime.events, format=runtime.settings.log_format)
     return made

@@ -54,7 +54,7 @@ class LambdaHandler:
             try:
                 messages.append(message_of(record, url, queues, deadline))
             except ValueError as error:
-                _log.error("Lambda gave a record that is not run: %.200s: %s", message_id, error)
+                _log.error("Lambda gave a record that is not run: %.200r: %s", message_id, error)
         gone = self._work(messages, left) if messages else set()
         return {"batchItemFailures": [{"itemIdentifier": each} for each in records if each not in gone]}
 

@@ -26,7 +26,8 @@ Record = Mapping[str, Any]
 
 def records_of(event: object) -> dict[str, Record]:
     """By message id, in their order. Raises EventInvalid for what no event source mapping of SQS sends: nothing of it
-    is run, because a failure could not be told."""
+    is run, because a failure could not be told. A message that was received twice, as while a batching window was
+    longer than its visibility timeout, is one: the later of them, whose receipt is good."""
     records = event.get("Records") if isinstance(event, dict) else None
     if not isinstance(records, list) or not records:
         raise EventInvalid("it has no Records")
@@ -35,8 +36,8 @@ def records_of(event: object) -> dict[str, Record]:
         if not isinstance(record, dict) or record.get("eventSource") != "aws:sqs":
             raise EventInvalid(f"record {number} is not of SQS")
         message_id = record.get("messageId")
-        if not isinstance(message_id, str) or not message_id or message_id in found:
-            raise EventInvalid(f"record {number} has no messageId of its own")
+        if not isinstance(message_id, str) or not message_id:
+            raise EventInvalid(f"record {number} has no messageId")
         found[message_id] = record
     return found
 

@@ -391,7 +391,6 @@ def test_the_answer_leaves_in_time_where_the_queue_does_not_answer(
         {"Records": [{"eventSource": "aws:sqs"}]},
         {"Records": [{"eventSource": "aws:sqs", "messageId": ""}]},
         {"Records": [{"eventSource": "aws:sqs", "messageId": 7}]},
-        {"Records": [{"eventSource": "aws:sqs", "messageId": "m"}] * 2},
     ],
 )
 def test_an_event_that_is_none_of_sqs_is_an_error_and_runs_nothing(shop: Shop, event: Any) -> None:
@@ -518,6 +517,51 @@ def test_a_made_up_lambda_event_with_a_true_message_runs_a_once_call_no_second_t
     for _ in range(3):
         shop.handler(made_up, Context())
     assert shop.ran == [7]
+
+
+def test_a_message_that_was_received_twice_in_one_batch_runs_once_and_keeps_no_other(shop: Shop) -> None:
+    """A standard queue may do so, and does where the batching window is longer than the visibility timeout."""
+
+    @shop.task(policy=public)
+    def note(n: int) -> None:
+        shop.ran.append(n)
+
+    note.defer(1)
+    mapping = shop.mapping()
+    (first,) = mapping.event()["Records"]
+    shop.sqs.change_message_visibility(QueueUrl=mapping.url, ReceiptHandle=first["receiptHandle"], VisibilityTimeout=0)
+    (again,) = mapping.event()["Records"]
+    assert again["messageId"] == first["messageId"]
+    note.defer(2)
+    (other,) = mapping.event()["Records"]
+    assert mapping.invoke(shop.handler, {"Records": [first, again, other]}) == []
+    assert sorted(shop.ran) == [1, 2]
+    assert mapping.counts() == (0, 0)
+
+
+def test_a_made_up_lambda_event_forges_no_line_of_the_log(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    shop.task(policy=public)(print)
+    record = {"eventSource": "aws:sqs", "messageId": "m\nOPERATOR service:operator revokes\x1b[2J"}
+    with caplog.at_level(logging.ERROR):
+        shop.handler({"Records": [record]}, Context())
+    (line,) = [each.getMessage() for each in caplog.records if "not run" in each.getMessage()]
+    assert line.isprintable()
+
+
+@pytest.mark.parametrize(("said", "level"), [("WARN", "WARNING"), ("FATAL", "ERROR"), ("TRACE", "DEBUG"), ("", "INFO")])
+def test_the_level_that_a_function_is_set_to_is_the_one_of_our_lines(
+    shop: Shop, said: str, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In Lambda's words: who set WARN paid for a line of each success."""
+    monkeypatch.setenv("AWS_LAMBDA_LOG_LEVEL", said)
+    shop.task(policy=public)(print)
+    logger = logging.getLogger("fnqueue")
+    before = logger.level
+    try:
+        shop.handler({"Records": [{"eventSource": "aws:sqs", "messageId": "m"}]}, Context())
+        assert logging.getLevelName(logger.level) == level
+    finally:
+        logger.setLevel(before)
 
 
 # ---------------------------------------------------------------- what it refuses to be
