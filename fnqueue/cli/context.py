@@ -21,6 +21,7 @@ _FOUND_KEY = "fnqueue.cli.found"
 
 #: Loaded when a command asks: `healthcheck` never does.
 DISCOVER = "fnqueue.cli.discovery:discover"
+OF_ENVIRONMENT = "fnqueue.cli.discovery:of_environment"
 
 
 def set_finder(ctx: click.Context, finder: Callable[[], Any]) -> None:
@@ -36,6 +37,11 @@ def set_reloader(ctx: click.Context, make: Callable[[], Any]) -> None:
 def names_application(ctx: click.Context) -> bool:
     """Whether somebody said which: a framework's group, `--app` or FNQUEUE_APP."""
     return FINDER_KEY in ctx.meta or bool(ctx.meta.get(APP_KEY) or environment_value("APP"))
+
+
+def of_environment() -> Any:
+    """The `Application` of the environment's settings, whatever application is named."""
+    return load(OF_ENVIRONMENT)()
 
 
 def find_application(ctx: click.Context, *, needs_tasks: bool = True) -> Any:

@@ -56,7 +56,7 @@ def discover(given: str | None, *, needs_tasks: bool = True) -> Application:
     Without `needs_tasks`, and where none is named but FNQUEUE_URL is, the queue of the environment's settings.
     """
     if given is None and not needs_tasks and environment_value("URL") and not any(place[2] for place in _places()):
-        return _of_environment()
+        return of_environment()
     path = given or find_path()
     return to_application(resolve(*import_path(path)), path)
 
@@ -220,7 +220,7 @@ def _of_queue(found: FnQueue, name: str) -> Application:
     return Application(name=name, runtime=runtime, import_tasks=lambda: import_modules(runtime.settings.imports))
 
 
-def _of_environment() -> Application:
+def of_environment() -> Application:
     runtime = Runtime(settings=Settings.build().resolved(os.getcwd()), registry=Registry())
     telling.subscribe(runtime.events, lambda: runtime.audit)
     return Application(name="FNQUEUE_URL", runtime=runtime, import_tasks=list)

@@ -15,7 +15,7 @@ import click
 
 from fnqueue.cli import screen
 from fnqueue.cli.faults import Fault, reported
-from fnqueue.cli.key_place import find_place
+from fnqueue.cli.key_place import Place, find_place
 from fnqueue.cli.operator import on_record, reason_option
 from fnqueue.cli.resealing import reseal
 from fnqueue.errors import SettingsInvalid
@@ -163,6 +163,7 @@ def check(ctx: click.Context, file: str | None, role: str | None) -> None:
 def promote(ctx: click.Context, key_id: str, file: str | None, reason: str) -> None:
     """Let this key seal from now on. The primary key of before still opens."""
     place = find_place(ctx, file)
+    _is_there(place, key_id)
     on_record(ctx, reason, "keys promote", f"promotes the key {key_id} in {place.shown}", id=key_id, file=place.shown)
     place.change(lambda text: keyfile.promote(text, key_id))
     click.echo(f"{key_id} is primary in {place.shown}", err=place.path is None)
@@ -178,6 +179,7 @@ def promote(ctx: click.Context, key_id: str, file: str | None, reason: str) -> N
 def revoke(ctx: click.Context, key_id: str, file: str | None, yes: bool, reason: str) -> None:
     """Refuse from now on what this key sealed: such messages go to the dead-letter queue."""
     place = find_place(ctx, file)
+    _is_there(place, key_id)
     screen.confirm_name(f"whatever {key_id} sealed would be refused from now on", key_id, yes=yes)
     on_record(ctx, reason, "keys revoke", f"revokes the key {key_id} in {place.shown}", id=key_id, file=place.shown)
     place.change(lambda text: keyfile.revoke(text, key_id))
@@ -244,9 +246,7 @@ def split_public(ctx: click.Context, file: str | None, role: str | None, signs: 
 @reported
 def show(ctx: click.Context, key_id: str, file: str | None) -> None:
     """One key: its suite, its parts, what a process can do with them and what it is limited to. Never the key."""
-    record = find_place(ctx, file).ring().get(key_id)
-    if record is None:
-        raise Fault(f"there is no key {key_id} here; list them: fnqueue keys list")
+    record = _is_there(find_place(ctx, file), key_id)
     can = [power for power in POWERS if record.can(power)]
     rows = {
         "key": f"{record.key_id}, {record.state}",
@@ -258,6 +258,15 @@ def show(ctx: click.Context, key_id: str, file: str | None) -> None:
     }
     for name, value in rows.items():
         click.echo(f"{name:<14}{value}")
+
+
+def _is_there(place: Place, key_id: str) -> KeyRecord:
+    """Before anything is put on record: somebody may paste a key where its id is asked for."""
+    record = place.ring().get(key_id)
+    if record is None:
+        named = "such key (an id is asked for, and that is a key)" if key_id.startswith("fnqk") else f"key {key_id}"
+        raise Fault(f"there is no {named} here; list them: fnqueue keys list")
+    return record
 
 
 def described(record: KeyRecord) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import click
 
-from fnqueue.cli.context import find_application, names_application
-from fnqueue.cli.faults import Fault
+from fnqueue.cli.context import find_application, names_application, of_environment
+from fnqueue.cli.faults import Fault, ImportFailed
 from fnqueue.errors import PolicyDenied
 from fnqueue.operating import OPERATOR
 from fnqueue.runtime import Runtime
@@ -80,11 +80,22 @@ def operator(runtime: Runtime, who: str | None, reason: str, *, needs_reason: st
 def on_record(ctx: click.Context, reason: str, action: str, text: str, **told: Any) -> None:
     """Of a command that may need no application: on record where one is named, or an audit's folder. Before it is done.
 
-    Raises as `Operator.record` and `find_application`.
+    An application that cannot be imported keeps nobody from revoking a stolen key: then the environment's settings say
+    where the audit is, and where they do not, that is told. Raises as `Operator.record` and `find_application`.
     """
-    if names_application(ctx) or environment_value("AUDIT_DIR"):
+    audited = environment_value("AUDIT_DIR")
+    if not names_application(ctx) and not audited:
+        return
+    try:
         runtime = find_application(ctx, needs_tasks=False).runtime
-        Operator(runtime, OPERATOR, reason.strip()).record(action, text, **told)
+    except ImportFailed as error:
+        if not audited:
+            click.echo(f"fnqueue: not on record, for the application says where: {error.message}", err=True)
+            return
+        if not environment_value("URL"):
+            raise
+        runtime = of_environment().runtime
+    Operator(runtime, OPERATOR, reason.strip()).record(action, text, **told)
 
 
 def _asker(runtime: Runtime, who: str | None) -> Principal:

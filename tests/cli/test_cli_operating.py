@@ -435,6 +435,43 @@ def test_keys_are_not_changed_where_that_cannot_be_put_on_record(fnqueue, bank, 
     assert file.read_bytes() == before
 
 
+def test_a_stolen_key_is_revoked_although_the_application_cannot_be_imported(fnqueue, bank, dead, monkeypatch):
+    """On record where the environment says where; else it is told that it is not."""
+    (file,) = Path().glob("*.keys")
+    fnqueue("keys", "new", "--file", str(file))
+    old, new = (row["key_id"] for row in json.loads(fnqueue("keys", "list", "--json").stdout))
+    Path("broken.py").write_text("import nothing_that_is_there")
+    monkeypatch.setenv("FNQUEUE_APP", "broken")
+    lines = len(record("operator"))
+    done = fnqueue("keys", "promote", new, "--file", str(file))
+    assert done.exit_code == 0
+    assert "not on record" in done.stderr
+    assert "nothing_that_is_there" in done.stderr
+    assert len(record("operator")) == lines
+    monkeypatch.setenv("FNQUEUE_AUDIT_DIR", "audit")
+    assert fnqueue("keys", "revoke", old, "--yes", "--file", str(file)).exit_code == 4  # nobody says which queue's
+    monkeypatch.setenv("FNQUEUE_URL", f"sqlite:///{bank.fn.runtime().settings.url.rpartition('/')[2]}")
+    assert fnqueue("keys", "revoke", old, "--yes", "--file", str(file)).exit_code == 0
+    assert [line["action"] for line in record("operator")][lines:] == ["keys revoke"]
+    states = [row["state"] for row in json.loads(fnqueue("keys", "list", "--json", "--file", str(file)).stdout)]
+    assert sorted(states) == ["primary", "revoked"]
+
+
+@pytest.mark.parametrize("command", [["promote"], ["revoke", "--yes"], ["show"]])
+def test_a_key_that_is_given_where_its_id_is_asked_for_gets_into_no_record_and_no_message(fnqueue, bank, dead, command):
+    """Nor is put on record what was not done."""
+    (file,) = Path().glob("*.keys")
+    (key,) = [part for part in re.split(r"[:,\s]+", file.read_text()) if part.startswith("fnqk")]
+    lines = len(record("operator"))
+    for wrong in (key, "aaaaaaaa"):
+        done = fnqueue("keys", *command, wrong)
+        assert done.exit_code == 1
+        assert "there is no" in done.stderr
+        assert key not in done.output
+    assert len(record("operator")) == lines
+    assert not any(key in path.read_text() for path in Path("audit").iterdir())
+
+
 def test_keys_of_a_file_are_changed_where_there_is_neither_an_application_nor_an_audit(fnqueue, project):
     project()
     assert fnqueue("keys", "new", "--file", "k").exit_code == 0
