@@ -59,6 +59,13 @@ class LambdaHandler:
         return {"batchItemFailures": [{"itemIdentifier": each} for each in records if each not in gone]}
 
     def _work(self, messages: list[Message], left: Left) -> set[str]:
+        if (given := left()) <= self._reserve_seconds:
+            # Not given back: visible at once they would come at once, again and again, until the queue has them dead.
+            line = (
+                "Lambda gives %.1f s, and reserve_seconds=%g leaves nothing of it: nothing is begun; give it more time"
+            )
+            _log.error(line, given, self._reserve_seconds)
+            return set()
         invocation = Invocation(self._runtime, left, self._reserve_seconds, count=len(messages), loop=self._loop)
         return invocation.work(messages)
 

@@ -197,6 +197,24 @@ def test_nothing_is_begun_in_the_last_seconds_and_what_is_left_is_visible_at_onc
     assert mapping.counts() == (3, 0)
 
 
+def test_a_reserve_of_all_the_time_there_is_begins_nothing_says_so_and_is_no_loop(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with a timeout of 30: given back at once, each message came at once, again and again, until it was dead."""
+
+    @shop.task(policy=public)
+    def note(n: int) -> None:
+        shop.ran.append(n)
+
+    note.defer(1)
+    mapping = shop.mapping()
+    with caplog.at_level(logging.ERROR):
+        assert len(mapping.invoke(shop.fn.lambda_handler(reserve_seconds=30), context=Context(30))) == 1
+    assert "reserve_seconds=30 leaves nothing" in caplog.text
+    assert shop.ran == []
+    assert mapping.counts() == (0, 1)
+
+
 def test_what_has_ended_is_gone_although_the_invocation_is_cut_off_later(make: Callable[..., Shop]) -> None:
     """[B7] Lambda takes all records of such an invocation for failed, and deletes none."""
     shop = make(concurrency=1)
