@@ -453,6 +453,56 @@ def test_a_file_that_is_not_ours_is_one_line_and_exit_1(tmp_path: Path, make: An
     assert "sqlite://" not in done.stderr, "--db is a path"
 
 
+#: What a process does before it becomes the emulator.
+OBEYS_PERMISSIONS = """
+import ctypes, os
+if os.geteuid() == 0:  # as root permissions hold only without the capabilities that override them
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    assert ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)()) == 0
+"""
+HAS_NO_ROOM = """
+import resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))
+"""
+BECOMES_THE_EMULATOR = """
+import runpy, sys
+sys.argv[:1] = ["fnqueue", "emulator", "--port", "0"]
+runpy.run_module("fnqueue", run_name="__main__")
+"""
+
+
+def start_after(before: str, path: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", before + BECOMES_THE_EMULATOR, "--db", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o400])
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_file_or_folder_that_may_not_be_written_is_one_line_and_exit_1(tmp_path: Path, mode: int, what: str) -> None:
+    path = tmp_path / "there" / "emulator.db"
+    path.parent.mkdir()
+    if what == "file":
+        EmulatorProcess(path).end()
+    before = path.read_bytes() if path.exists() else None
+    closed = path if what == "file" else path.parent
+    closed.chmod(mode)
+    done = start_after(OBEYS_PERMISSIONS, path)
+    closed.chmod(0o700)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{path} may not be written by this user" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_a_full_disk_is_one_line_and_exit_1_and_with_room_it_starts(tmp_path: Path) -> None:
+    path = tmp_path / "emulator.db"
+    done = start_after(HAS_NO_ROOM, path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"no room for {path}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    EmulatorProcess(path).end()
+
+
 def test_a_host_that_is_not_this_machine_is_not_said_to_be_a_matter_of_the_port() -> None:
     for host in ("no.such.host.invalid", "192.0.2.1"):
         done = start("--db", ":memory:", "--host", host)
