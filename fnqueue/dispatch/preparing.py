@@ -52,28 +52,18 @@ class Preparer:
     ) -> Prepared:
         """Everything but the send. `hint` is said when a policy denies and nobody is logged in. `here`: it is not to be
         sent but to run now, whoever has its dedupe key."""
-        prepared = self._prepare(task, args, kwargs, principal, hint, tick)
-        if prepared.winner is not None and not here:
-            self._powers.forget([prepared.blob])
-        return prepared
-
-    def _prepare(
-        self,
-        task: Task[Any, Any, Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        principal: Principal,
-        hint: str,
-        tick: Tick | None,
-    ) -> Prepared:
         wire = self._check(task, args, kwargs)
         # One moment for policy and seal: a login that is fresh now must be so at the run, however long this takes.
         now = self._powers.clock.now() if tick is None or tick.made_at is None else tick.made_at
         self._authorise(task, args, kwargs, principal, hint, now)
-        if not self._powers.middleware:
+        if self._powers.middleware:
+            prepared = self._through_middleware(task, args, kwargs, principal, tick, now)
+        else:
             call = OutgoingCall(task=task.name, args=args, kwargs=kwargs, queue=task.queue, principal=principal)
-            return self._seal(task, call, wire, tick, now)
-        return self._through_middleware(task, args, kwargs, principal, tick, now)
+            prepared = self._seal(task, call, wire, tick, now)
+        if prepared.winner is not None and not here:
+            self._powers.forget([prepared.blob])
+        return prepared
 
     def _through_middleware(
         self,
