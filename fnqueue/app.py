@@ -148,7 +148,8 @@ class FnQueue(Acting, OnLambda):
     @property
     def schedules(self) -> ScheduleBook:
         """Put, look at, pause and run schedules of this application."""
-        from fnqueue.scheduling.book import ScheduleBook  # not at the top: see `schedule`
+        with forks.importing():
+            from fnqueue.scheduling.book import ScheduleBook  # not at the top: see `schedule`
 
         return ScheduleBook(self.runtime)
 
@@ -213,8 +214,8 @@ class FnQueue(Acting, OnLambda):
 
     def apply(self, task: Task[Any, Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Result[Any]:
         """What `task.apply` calls."""
-        from fnqueue.execution.apply import WITHOUT_WORKER, apply_here  # not at the top: most processes never execute
-
+        with forks.importing():  # not at the top: most processes never execute
+            from fnqueue.execution.apply import WITHOUT_WORKER, apply_here
         runtime = self.runtime()
         executor = runtime.executor(**WITHOUT_WORKER)
         prepared = self._prepare(task, args, kwargs, here=True)
@@ -256,8 +257,8 @@ class FnQueue(Acting, OnLambda):
 
     def _hold(self, transaction: Transaction, prepared: list[Prepared]) -> Held:
         runtime = self.runtime()
-        from fnqueue.held import Held
-
+        with forks.importing():
+            from fnqueue.held import Held
         held = Held(prepared, runtime.dispatch, runtime.events, runtime.sent)
         try:
             transaction.hold(held)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fnqueue.backends import Engine, blobs_place, connect, sqlite_path
 from fnqueue.clock import Clock
 from fnqueue.events import Events, KeysLoaded
-from fnqueue.forks import ProcessLock, made_once
+from fnqueue.forks import ProcessLock, importing, made_once
 from fnqueue.hooks import Hooks
 from fnqueue.operating import Operating, OperatingRecords
 from fnqueue.registry import Registry
@@ -125,7 +125,8 @@ class Keeping:
 
     @made_once
     def schedules(self) -> KeptSchedules | None:
-        from fnqueue.state.schedules import KeptSchedules  # not at the top: few processes have to do with schedules
+        with importing():
+            from fnqueue.state.schedules import KeptSchedules  # not at the top: few processes have to do with schedules
 
         store = self.engine.store
         if store is None:
@@ -154,8 +155,9 @@ class Keeping:
 
     @made_once
     def audit(self) -> Audit:
-        from fnqueue.audit.audit import Audit  # not at the top: most processes have nothing to tell
-        from fnqueue.audit.files import Files
+        with importing():
+            from fnqueue.audit.audit import Audit  # not at the top: most processes have nothing to tell
+            from fnqueue.audit.files import Files
 
         folder, sealing = self.settings.audit_dir, self.sealing
         if folder is None or not self.makes_files:
@@ -163,7 +165,8 @@ class Keeping:
         return Audit(self.clock, Files(folder, self.clock, sealing.audit_key_id, sealing.audit_mac), self.audit_links())
 
     def audit_links(self) -> Links | None:
-        from fnqueue.audit.links import Links
+        with importing():
+            from fnqueue.audit.links import Links
 
         store, sealing = self.engine.store, self.sealing
         if store is None:

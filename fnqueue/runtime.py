@@ -18,7 +18,7 @@ from fnqueue.dispatch.calls import Prepared, SendPowers
 from fnqueue.dispatch.dispatch import Dispatch
 from fnqueue.errors import ExtraMissing, KeyInvalid, KeysMissing, SettingsInvalid
 from fnqueue.events import Events
-from fnqueue.forks import ProcessLock, made_once
+from fnqueue.forks import ProcessLock, importing, made_once
 from fnqueue.hooks import Hooks
 from fnqueue.keeping import Keeping
 from fnqueue.middleware import Middleware
@@ -221,9 +221,9 @@ class Runtime(Keeping):
 
     def executor(self, **powers: Any) -> Executor:
         """A pipe for a worker. `powers`: what the worker adds, as `find`, `extend`, `worker`."""
-        # Not at the top: a web process defers and never executes.
-        from fnqueue.execution.execute import Executor
-        from fnqueue.execution.powers import Powers
+        with importing():  # not at the top: a web process defers and never executes
+            from fnqueue.execution.execute import Executor
+            from fnqueue.execution.powers import Powers
 
         self.check()
         settings = self.settings
@@ -258,7 +258,8 @@ class Runtime(Keeping):
         return Executor(Powers(**(given | powers)))
 
     def settler(self, **powers: Any) -> Settler:
-        from fnqueue.execution.settle import SettlePowers, Settler
+        with importing():
+            from fnqueue.execution.settle import SettlePowers, Settler
 
         given: dict[str, Any] = {
             "broker": self.engine.broker,

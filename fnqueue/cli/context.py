@@ -12,7 +12,6 @@ from typing import Any, cast
 import click
 
 from fnqueue.cli.loading import load
-from fnqueue.settings import environment_value
 
 APP_KEY = "fnqueue.cli.app"
 FINDER_KEY = "fnqueue.cli.finder"
@@ -36,6 +35,8 @@ def set_reloader(ctx: click.Context, make: Callable[[], Any]) -> None:
 
 def names_application(ctx: click.Context) -> bool:
     """Whether somebody said which: a framework's group, `--app` or FNQUEUE_APP."""
+    from fnqueue.settings import environment_value  # not at the top: `healthcheck` needs none
+
     return FINDER_KEY in ctx.meta or bool(ctx.meta.get(APP_KEY) or environment_value("APP"))
 
 

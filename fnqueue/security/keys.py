@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from fnqueue import forks
 from fnqueue.clock import Clock
 from fnqueue.errors import FnQueueError, KeysMissing
 from fnqueue.security.keyfile import Identity, identity, load_or_create, read_with_identity
@@ -51,7 +52,8 @@ def key_source(text: str | None, file: str | Path | None, *, clock: Clock, creat
     KeyInvalid for a url that is none.
     """
     if text is not None and text.startswith("secretsmanager://"):
-        from fnqueue.security.secrets_manager import SecretKeys  # not at the top: few processes have to do with it
+        with forks.importing():
+            from fnqueue.security.secrets_manager import SecretKeys  # not at the top: few processes have to do with it
 
         return SecretKeys(text, clock)
     if text is not None:

@@ -93,7 +93,8 @@ def _parse_part(text: str) -> tuple[str, bytes]:
 
 def with_public_halves(parts: Mapping[str, bytes]) -> dict[str, bytes]:
     """The parts, and what follows from them."""
-    from fnqueue.security import asymmetric  # not at the top: suite 1 needs none of it
+    with forks.importing():
+        from fnqueue.security import asymmetric  # not at the top: suite 1 needs none of it
 
     found = dict(parts)
     if "sign" in parts:

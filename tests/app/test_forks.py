@@ -347,3 +347,25 @@ thread.join()
         tmp_path,
     )
     assert texts(tmp_path, keys=key) == ["child", "thread"]
+
+
+def test_a_child_of_a_thread_that_loads_the_audit_does_not_wait_for_it(tmp_path: Path) -> None:
+    """The first call tells which keys there are, and loads what writes that down."""
+    scene(
+        """
+class Slow:
+    asked = threading.Event()
+    def find_spec(self, name, path=None, target=None):
+        if name == "fnqueue.audit.files":
+            self.asked.set(); time.sleep(1)
+
+sys.meta_path.insert(0, Slow())
+thread = threading.Thread(target=note.defer, args=("thread",), name="first")
+thread.start()
+assert Slow.asked.wait(30)
+ended_well(child_of(os.fork, lambda: fn.runtime().audit), seconds=8)
+thread.join()
+""",
+        tmp_path,
+    )
+    assert texts(tmp_path) == ["thread"]
